@@ -1,0 +1,82 @@
+"""The one entry point: the hook where charon calls (PLUTO_VERB is set), else the commands for people.
+
+As a hook it imports neither click nor what only people need.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from . import __version__
+from .errors import Refusal
+from .settings import FLAGS, Settings, SettingsError, flags, from_flags
+from .text import line, shown
+
+TYPE_CHECKING = False  # typing's own is not worth its import here
+if TYPE_CHECKING:
+    from .state import Step
+
+
+def main() -> int:
+    """Runs the command line; the exit status: 0 done, 1 the system refused, 2 the input or the settings are wrong."""
+    if "PLUTO_VERB" in os.environ:
+        return hook(sys.argv[1:], os.environ)
+    from .people import people  # click costs more than all of the hook
+
+    return people(sys.argv[1:])
+
+
+def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    """One event: what `environ` tells of, with the flags `words`."""
+    settings: Settings | Refusal
+    dry_run = "--dry-run" in words
+    try:
+        found = flags(words)
+        if "version" in found or "help" in found:
+            say([f"vti-updown {__version__}"] if "version" in found else usage())
+            return 0
+        settings = from_flags(found)
+    except SettingsError as error:
+        settings = error
+    try:
+        from . import event, hook  # most of a call's time: --version and --help go without
+
+        told = event.parse(environ)
+        say(_rehearsed(*hook.rehearse(told, settings)) if dry_run else hook.run(told, settings))
+    except Refusal as refusal:
+        say([error_line(refusal, environ)])
+        return refusal.status
+    if isinstance(settings, Refusal):  # a `down` does without them
+        say([error_line(settings, environ)])
+        return settings.status
+    return 0
+
+
+def _rehearsed(steps: Sequence["Step"], names: Mapping[str, str], notes: Iterable[str]) -> list[str]:
+    from .explain import commands
+
+    lines = [command for step in steps for command in commands(step, names)]
+    return [*(f"# {note}" for note in notes), *(lines or ["# nothing to change"])]
+
+
+def error_line(refusal: Refusal, environ: Mapping[str, str]) -> str:
+    """`error: CONNECTION: MESSAGE; HINT` in one line: what to do is kept whole, if need be what is wrong is cut."""
+    connection = environ.get("PLUTO_CONNECTION")
+    about = f"{shown(connection, 30)}: " if connection else ""
+    return line(f"error: {about}{refusal.message}", tail=f"; {refusal.hint}")
+
+
+def usage() -> list[str]:
+    """The help, for a call that has PLUTO_VERB set and so must do without click."""
+    lines = ["Usage: leftupdown=/usr/local/sbin/vti-updown [FLAG]…   (strongSwan's updown hook)"]
+    for flag in FLAGS:
+        lines += [f"  --{flag.name} {flag.metavar or ''}".rstrip(), f"      {flag.help}"]
+    return lines
+
+
+def say(lines: Iterable[str]) -> None:
+    """Prints for charon's log or a person. Nobody listening is no reason to fail."""
+    try:
+        os.write(1, "".join(f"{text}\n" for text in lines).encode("utf-8", "replace"))
+    except OSError:
+        pass

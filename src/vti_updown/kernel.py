@@ -1,0 +1,382 @@
+"""Takes steps in the kernel, and answers what is there. With `rtnetlink`, the only module that speaks netlink.
+
+A step's object may be there already, made by us (an event that died) or by somebody else. Adding says which: whatever
+is ours is taken over, whatever is not is left alone. How ours is told, per object: a link by its group, an address and
+a route by their protocol number.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple, TypeVar
+
+from . import rtnetlink as rt
+from .errors import Refusal
+from .state import Address, Applied, IPAddress, Link, Noun, Route, Setting, Step
+from .text import shown
+
+N = TypeVar("N", Address, Route)
+
+PROTOCOL = 50
+"""Our number in /etc/iproute2/rt_protos, of routes and addresses: ESP's own IP protocol number, free there."""
+GROUP = 0x767469
+"""The group of our links (IFLA_GROUP), "vti" in ASCII; unlike the alias it can be set at creation."""
+
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+RTN_UNICAST = 1
+IFF_UP = 1
+AF = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
+"""Links that are in every namespace and are nobody's."""
+
+
+class Outcome(NamedTuple):
+    """How a step ended that did not fail."""
+
+    applied: Applied | None
+    """What is now there and ours; None where nothing is."""
+    foreign: str | None = None
+    """What is there, and is not ours, so that the step was not taken; empty where that does no harm."""
+
+
+class KernelError(Refusal):
+    """A step that the kernel refused: status 1."""
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(what, HINTS.get(number, "try it by hand: run the hook with --dry-run"), 1)
+        self.number = number
+
+
+HINTS = {
+    errno.EPERM: "the hook needs CAP_NET_ADMIN, as charon has",
+    errno.EACCES: "the hook needs CAP_NET_ADMIN, as charon has",
+    errno.EOPNOTSUPP: "load the module: modprobe ip_vti (IPv6 endpoints: ip6_vti)",
+    errno.ENETDOWN: "set the link up: ip link set LINK up",
+    errno.ENOBUFS: "the kernel is out of memory for it",
+    errno.ENOMEM: "the kernel is out of memory for it",
+}
+
+
+class Kernel:
+    """The network namespace of this process. `links` maps the key of each known link to what was applied for it."""
+
+    def __init__(self) -> None:
+        self._socket = rt.Socket()
+        self.links: dict[str, Applied] = {}
+
+    def namespace(self) -> int:
+        return self._socket.namespace()
+
+    # What is there
+
+    def link_exists(self, name_or_index: str | int) -> bool:
+        return self._link(name_or_index) is not None
+
+    def next_hop(self, destination: IPAddress) -> IPAddress | None:
+        """The gateway on the way to `destination`; None where it is on a link, or cannot be reached."""
+        return self._looked_up(destination, "RTA_GATEWAY")
+
+    def source(self, net: Any) -> IPAddress | None:
+        """An address of this host within `net`, as charon's install_routes would take for its routes; None without one."""
+        ip = self._looked_up(net[1] if net.num_addresses > 2 else net[0], "RTA_PREFSRC")
+        if ip is not None and ip in net:
+            return ip
+        # The network is wider than the subnet that the host has in it: only the list of all addresses tells.
+        for message in self._dump(rt.RTM_GETADDR, _message(rt.ifaddrmsg, family=AF[net.version])):
+            raw = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            if raw is not None and (found := _ip(raw)) in net:
+                return found
+        return None
+
+    def _looked_up(self, destination: IPAddress, attribute: str) -> IPAddress | None:
+        message = _message(rt.rtmsg, family=AF[destination.version], dst_len=destination.max_prefixlen)
+        message["attrs"] = [("RTA_DST", destination.packed)]
+        try:
+            raw = self._socket.request(rt.RTM_GETROUTE, message)[0].get_attr(attribute)
+        except rt.NetlinkError:  # unreachable
+            return None
+        return None if raw is None else _ip(raw)
+
+    def _link(self, name_or_index: str | int) -> Any | None:
+        message = rt.ifinfmsg()
+        if isinstance(name_or_index, int):
+            message["index"] = name_or_index
+        else:
+            message["attrs"] = [("IFLA_IFNAME", name_or_index)]
+        try:
+            replies = self._socket.request(rt.RTM_GETLINK, message)
+        except rt.NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        return replies[0]
+
+    def _dump(self, kind: int, message: Any) -> list[Any]:
+        return self._socket.request(kind, message, rt.NLM_F_DUMP)
+
+    def same_link(self, link: Link) -> Applied | None:
+        """A link that is there with this one's endpoints, whatever its name, and whether it is borrowed."""
+        message = rt.ifinfmsg()
+        message["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
+        for found in self._dump(rt.RTM_GETLINK, message):
+            info = found.get_attr("IFLA_LINKINFO")
+            data = info and info.get_attr("IFLA_INFO_KIND") == link.kind and info.get_attr("IFLA_INFO_DATA")
+            name = found.get_attr("IFLA_IFNAME")
+            if not data or name in FALLBACK_LINKS:
+                continue
+            ends = tuple(data.get_attr(f"IFLA_VTI_{end}") or bytes(len(link.local.packed)) for end in ("LOCAL", "REMOTE"))
+            if ends == (link.local.packed, link.remote.packed):
+                okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
+                noun = link._replace(name=name, okey=okey, ikey=ikey)
+                return Applied(noun, True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
+        return None
+
+    # Steps
+
+    def take(self, step: Step, sure: bool = True) -> Outcome:
+        """Takes one step. `sure` is False where it is not known whether the object is there, or whose it is.
+
+        Raises KernelError where the kernel refuses it; the object is then as it was, or (a link) half made.
+        """
+        noun = step.noun
+        try:
+            if step.new is None:
+                self._remove(noun, sure)
+                return Outcome(None)
+            return self._put(noun, step.old is None)
+        except OSError as error:
+            raise _refused(step, error) from None
+
+    def _put(self, noun: Noun, new: bool) -> Outcome:
+        if isinstance(noun, Link):
+            return self._put_link(noun, new)
+        where = self.links.get(noun.link)
+        if where is None or where.ifindex is None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        if isinstance(noun, Setting):
+            return Outcome(None, "") if where.borrowed else self._set(noun, where.ifindex)
+        if isinstance(noun, Address):
+            return self._add(noun, rt.RTM_NEWADDR, lambda: _address_message(noun, where.ifindex), self._look_at_address, new)
+        return self._add(noun, rt.RTM_NEWROUTE, lambda: _route_message(noun, where.ifindex), self._look_at_route, new)
+
+    def _add(
+        self, noun: N, request: int, build: Callable[[], Any], look: Callable[[N, Applied], str | None], new: bool
+    ) -> Outcome:
+        """Adds an address or a route. If one is there already: ours is replaced, another's is left, as `look` tells."""
+        if new:
+            try:
+                self._socket.request(request, build(), rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+                return Outcome(Applied(noun))
+            except rt.NetlinkError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+            if (foreign := look(noun, self.links[noun.link])) is not None:
+                return Outcome(None, foreign)
+        self._socket.request(request, build(), rt.NLM_F_CREATE | rt.NLM_F_REPLACE)
+        return Outcome(Applied(noun))
+
+    def _put_link(self, link: Link, new: bool) -> Outcome:
+        known = self.links.get(link.key)
+        if not new and known is not None and known.ifindex is not None:
+            found = known
+        else:
+            found = self._created(link)
+            if found.borrowed:
+                self.links[link.key] = found
+                return Outcome(found)
+        was = found.noun
+        assert isinstance(was, Link)
+        keys = None if (was.okey, was.ikey) == (link.okey, link.ikey) else _link_info(link)
+        message = _message(rt.ifinfmsg, index=found.ifindex, flags=IFF_UP, change=IFF_UP)
+        message["attrs"] = rt.attributes((("IFLA_IFALIAS", link.alias), ("IFLA_LINKINFO", keys)))
+        self._socket.request(rt.RTM_NEWLINK, message)
+        self.links[link.key] = Applied(link._replace(name=was.name), True, found.ifindex)
+        return Outcome(self.links[link.key])
+
+    def _created(self, link: Link) -> Applied:
+        """Makes the link, or finds the one that has its endpoints."""
+        message = rt.ifinfmsg()
+        message["attrs"] = [("IFLA_IFNAME", link.name), ("IFLA_GROUP", GROUP), ("IFLA_LINKINFO", _link_info(link))]
+        try:
+            self._socket.request(rt.RTM_NEWLINK, message, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+        except rt.NetlinkError as error:
+            if error.errno != errno.EEXIST or (found := self.same_link(link)) is None:
+                raise
+            assert isinstance(found.noun, Link)
+            if found.borrowed and (found.noun.okey, found.noun.ikey) != (link.okey, link.ikey):
+                raise Refusal(
+                    f"{found.noun.name} has these endpoints but okey {found.noun.okey}, ikey {found.noun.ikey}",
+                    f"give it the mark, or delete it: ip link del {found.noun.name}",
+                    1,
+                ) from None
+            return found
+        made = self._link(link.name)
+        if made is None:
+            raise OSError(errno.ENODEV, "it vanished as soon as it was made")
+        return Applied(link, True, made["index"])
+
+    def _set(self, setting: Setting, index: int) -> Outcome:
+        if (setting.family, setting.name) == ("ipv4", "disable_policy"):
+            conf = {"attrs": [("IPV4_DEVCONF_NOPOLICY", setting.value)]}
+            message = _message(rt.ifinfmsg, index=index)
+            message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET", {"attrs": [("IFLA_INET_CONF", conf)]})]})]
+            self._socket.request(rt.RTM_NEWLINK, message)
+            return Outcome(Applied(setting))
+        link = self._link(index)
+        if link is None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        path = f"/proc/sys/net/{setting.family}/conf/{link.get_attr('IFLA_IFNAME')}/{setting.name}"
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(setting.value))
+        except OSError as error:  # no netlink attribute sets it, and in a container /proc/sys is read-only
+            return Outcome(None, f"{setting.family} {setting.name} as it was ({error.strerror})")
+        return Outcome(Applied(setting))
+
+    def _remove(self, noun: Noun, sure: bool) -> None:
+        """Takes an object away; one that is gone already is taken away."""
+        where = self.links.get(noun.link)
+        if isinstance(noun, Link):
+            if not sure:
+                where = self.same_link(noun)
+            if where is None or where.borrowed:
+                return
+            gone: tuple[int, ...] = ()
+            request, message = rt.RTM_DELLINK, _message(rt.ifinfmsg, index=where.ifindex)
+        elif where is None or where.ifindex is None or (isinstance(noun, Setting) and where.borrowed):
+            return
+        elif isinstance(noun, Setting):
+            self._set(noun._replace(value=0), where.ifindex)
+            return
+        elif isinstance(noun, Address):
+            if not sure and self._look_at_address(noun, where) is not None:
+                return
+            request, message = rt.RTM_DELADDR, _address_message(noun, where.ifindex)
+            gone = (errno.EADDRNOTAVAIL,)
+        else:
+            request, message = rt.RTM_DELROUTE, _route_message(noun, None)
+            gone = (errno.ESRCH, errno.ENETUNREACH)
+        try:
+            self._socket.request(request, message)
+        except rt.NetlinkError as error:
+            if error.errno not in (*gone, errno.ENODEV):
+                raise
+
+    # Whose it is
+
+    def _look_at_address(self, noun: Address, where: Applied) -> str | None:
+        """Whose the address on that link is: None if it is ours, else what it is. On a link of ours it is ours."""
+        if not where.borrowed:
+            return None
+        message = _message(rt.ifaddrmsg, family=AF[noun.address.version], index=where.ifindex)
+        for found in self._dump(rt.RTM_GETADDR, message):
+            raw = found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")
+            if raw == noun.address.packed and found["index"] == where.ifindex:
+                return None if found.get_attr("IFA_PROTO") == PROTOCOL else ""
+        return ""
+
+    def _look_at_route(self, noun: Route, where: Applied) -> str | None:
+        """Whose the route in this one's place is: None if it is ours, empty if it leads to our link, else what it is."""
+        for found in self._routes(noun):
+            if found["proto"] == PROTOCOL:
+                return None
+            other = found.get_attr("RTA_OIF")
+            if other == where.ifindex:
+                return ""
+            link = self._link(other) if other else None
+            return f"a route to {noun.destination} by {link.get_attr('IFLA_IFNAME') if link else 'another link'}"
+        return f"a route to {noun.destination}"
+
+    def _routes(self, noun: Route) -> Iterator[Any]:
+        family = AF[noun.destination.version]
+        message = _message(rt.rtmsg, family=family)
+        message["attrs"] = [("RTA_TABLE", noun.table)]
+        wanted = noun.metric or (1024 if noun.destination.version == 6 else 0)  # IP6_RT_PRIO_USER
+        for found in self._dump(rt.RTM_GETROUTE, message):
+            raw = found.get_attr("RTA_DST") or bytes(len(noun.destination.network_address.packed))
+            same = (found["family"], found["dst_len"], found.get_attr("RTA_TABLE")) == (
+                family,
+                noun.destination.prefixlen,
+                noun.table,
+            )
+            if (
+                same
+                and ip_network((raw, found["dst_len"])) == noun.destination
+                and (found.get_attr("RTA_PRIORITY") or 0) == wanted
+            ):
+                yield found
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _refused(step: Step, error: OSError) -> KernelError:
+    doing = "take away" if step.new is None else "make" if step.old is None else "change"
+    why = shown(error.strerror or os.strerror(error.errno or 0), 60)
+    return KernelError(error.errno or 0, f"cannot {doing} {_named(step.noun)}: {why}")
+
+
+def _named(noun: Noun) -> str:
+    if isinstance(noun, Link):
+        return f"link {noun.name}"
+    if isinstance(noun, Setting):
+        return f"{noun.family} {noun.name}"
+    return f"address {noun.address}" if isinstance(noun, Address) else f"route {noun.destination}"
+
+
+def _message(layout: Any, **fields: Any) -> Any:
+    message = layout()
+    for name, value in fields.items():
+        message[name] = value
+    return message
+
+
+def _address_message(noun: Address, index: int | None) -> Any:
+    message = _message(rt.ifaddrmsg, family=AF[noun.address.version], prefixlen=noun.address.network.prefixlen, index=index)
+    raw = noun.address.packed
+    message["attrs"] = [("IFA_LOCAL", raw), ("IFA_ADDRESS", raw), ("IFA_PROTO", PROTOCOL)]
+    return message
+
+
+def _link_info(link: Link) -> Any:
+    data = {
+        "attrs": [
+            ("IFLA_VTI_IKEY", link.ikey),
+            ("IFLA_VTI_OKEY", link.okey),
+            ("IFLA_VTI_LOCAL", link.local.packed),
+            ("IFLA_VTI_REMOTE", link.remote.packed),
+        ]
+    }
+    return {"attrs": [("IFLA_INFO_KIND", link.kind), ("IFLA_INFO_DATA", data)]}
+
+
+def _route_message(noun: Route, index: int | None) -> Any:
+    """The route to add through the link `index`; to delete, with none, whichever of our number has its key."""
+    version = noun.destination.version
+    message = _message(
+        rt.rtmsg,
+        family=AF[version],
+        dst_len=noun.destination.prefixlen,
+        table=noun.table if noun.table < 256 else 0,
+        proto=PROTOCOL,
+        # fib_table_delete() compares scope and type unless they are "nowhere" and "unspec".
+        scope=255 if index is None else RT_SCOPE_LINK if version == 4 else RT_SCOPE_UNIVERSE,
+        type=0 if index is None else RTN_UNICAST,
+    )
+    message["attrs"] = rt.attributes(
+        (
+            ("RTA_DST", noun.destination.network_address.packed),
+            ("RTA_TABLE", noun.table),
+            ("RTA_PRIORITY", noun.metric or None),
+            ("RTA_OIF", index),
+            ("RTA_PREFSRC", noun.source.packed if noun.source and index is not None else None),
+        )
+    )
+    return message
+
+
+def _ip(raw: bytes) -> IPAddress:
+    return ip_address(bytes(raw))

@@ -1,0 +1,56 @@
+"""The command line for people, on click. The options are the hook's own, from the one table of settings."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from . import __version__
+from .cli import error_line, say
+from .errors import Refusal
+from .settings import FLAGS
+
+PROLOGUE = """Route-based tunnels for strongSwan: the updown hook that builds and removes the VTI of a CHILD_SA.
+
+charon calls it by one line of its configuration, leftupdown= in ipsec.conf or updown = in swanctl.conf:
+
+\b
+    leftupdown=/usr/local/sbin/vti-updown
+    leftupdown="/usr/local/sbin/vti-updown --route 10.2.0.0/16"
+
+To see what an event would do, give it by hand: PLUTO_VERB=up-client PLUTO_ME=… vti-updown --dry-run
+"""
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for flag in reversed(FLAGS):
+        if flag.name in ("version", "help"):
+            continue
+        takes = {"metavar": flag.metavar, "multiple": flag.many} if flag.metavar else {"is_flag": True}
+        command = click.option(f"--{flag.name}", help=flag.help, **takes)(command)
+    return click.version_option(__version__, prog_name="vti-updown", message="%(prog)s %(version)s")(command)
+
+
+@click.command(help=PROLOGUE, context_settings={"max_content_width": 100})
+@_options
+@click.pass_context
+def _command(context: click.Context, /, **given: Any) -> None:
+    if any(given.values()):
+        raise Refusal("PLUTO_VERB is not set, so there is no event", "see vti-updown --help on how to give one by hand")
+    click.echo(context.get_help())
+
+
+def people(words: Sequence[str]) -> int:
+    """Runs a command for a person; the exit status. A wrong command line is one line, as every error is."""
+    try:
+        _command.main(list(words), prog_name="vti-updown", standalone_mode=False)
+    except click.ClickException as error:
+        refusal = Refusal(error.format_message().rstrip("."), "see vti-updown --help")
+    except Refusal as error:
+        refusal = error
+    except click.Abort:
+        return 130
+    else:
+        return 0
+    say([error_line(refusal, {})])
+    return refusal.status

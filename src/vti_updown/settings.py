@@ -1,0 +1,134 @@
+"""What the user asks for: the flags of the updown line as `Settings`. It knows no event, no records and no kernel.
+
+FLAGS is the one table of settings: the hook parses its flags by it (without click, whose import costs more than the
+rest of the hook), and `cli` makes click's options and the help from it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from .errors import Refusal
+from .event import IPNetwork, network
+from .text import shown
+
+
+class SettingsError(Refusal):
+    """A flag or a value that cannot be."""
+
+
+class Flag(NamedTuple):
+    name: str
+    metavar: str | None
+    """What its value is called in the help; None for a flag without one."""
+    help: str
+    many: bool = False
+
+
+FLAGS = (
+    Flag("route", "NET", "Network to route through the tunnel, such as 10.2.0.0/16; may be given several times. "
+         "Without it, the network that the peer's traffic selector names.", many=True),
+    Flag("no-routes", None, "Make no route, not even the one that the traffic selector names."),
+    Flag("name", "TEMPLATE", "Name of the link, from {connection}, {uniqueid}, {mark} and {peer}. Default: vti{uniqueid}, "
+         "or another number where that name is taken."),
+    Flag("dry-run", None, "Print the ip and sysctl commands that the call stands for, and change nothing."),
+    Flag("version", None, "Print the version."),
+    Flag("help", None, "Print this help."),
+)  # fmt: skip
+
+PLACEHOLDERS = ("connection", "uniqueid", "mark", "peer")
+LINK_NAME_BYTES = 15
+"""IFNAMSIZ - 1 (if.h)."""
+
+
+class Settings(NamedTuple):
+    routes: tuple[IPNetwork, ...] | None = None
+    """The networks to route, of both families; None: the peer's traffic selector; empty: none."""
+    name: str | None = None
+    """Template of the link's name; None: the default."""
+    dry_run: bool = False
+
+
+def flags(words: Sequence[str]) -> dict[str, list[str]]:
+    """The flags in `words`, each with its values (none for a flag without). Raises SettingsError for what is no flag."""
+    table = {f"--{flag.name}": flag for flag in FLAGS}
+    found: dict[str, list[str]] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        flag = table.get(name)
+        if flag is None:
+            raise SettingsError(f"unknown flag {shown(word)}", "see vti-updown --help")
+        if flag.metavar is None:
+            if equals:
+                raise SettingsError(f"{name} takes no value", f"write {name} alone")
+            found[flag.name] = []
+            continue
+        if not equals:
+            value = next(rest, "")
+        if not value:
+            raise SettingsError(f"{name} has no value", f"write {name} {flag.metavar}")
+        if flag.name in found and not flag.many:
+            raise SettingsError(f"{name} is given twice", "leave one out")
+        found.setdefault(flag.name, []).append(value)
+    return found
+
+
+def from_flags(found: dict[str, list[str]]) -> Settings:
+    """The settings that `flags` found. Raises SettingsError for a value that cannot be."""
+    if "route" in found and "no-routes" in found:
+        raise SettingsError("--route and --no-routes exclude each other", "leave one of them out")
+    routes = tuple(dict.fromkeys(_route(value) for value in found.get("route", [])))
+    names = found.get("name")
+    return Settings(
+        routes=() if "no-routes" in found else routes or None,
+        name=_template(names[0]) if names else None,
+        dry_run="dry-run" in found,
+    )
+
+
+def _route(text: str) -> IPNetwork:
+    try:
+        return network(text)
+    except ValueError as wanted:
+        raise SettingsError(f"--route {shown(text)} is not {wanted}", "write NET/PREFIX with no host bits set") from None
+
+
+def _template(text: str) -> str:
+    for literal, placeholder in template_parts(text):
+        if (fault := _fault(literal)) is not None:
+            raise SettingsError(f"--name {shown(text)} {fault}", "use letters, digits, - and _")
+        if placeholder is not None and placeholder not in PLACEHOLDERS:
+            known = " ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise SettingsError(f"--name {shown(text, 30)}: unknown {{{shown(placeholder, 15)}}}", f"known are {known}")
+    return text
+
+
+def template_parts(template: str) -> Iterator[tuple[str, str | None]]:
+    """Pairs of literal text and the placeholder behind it (None at the end). Raises SettingsError for a lone brace."""
+    rest = template
+    while rest:
+        literal, brace, rest = rest.partition("{")
+        placeholder, closed, rest = rest.partition("}")
+        if (brace and not closed) or "}" in literal or "{" in placeholder:
+            raise SettingsError(f"--name {shown(template)} has a brace without its pair", "write {uniqueid}, say")
+        yield literal, placeholder if brace else None
+
+
+def link_name(template: str, values: dict[str, str]) -> str:
+    """The name that `template` makes of `values`. Raises SettingsError where the kernel would not take it (dev_valid_name)."""
+    name = "".join(literal + (values[place] if place is not None else "") for literal, place in template_parts(template))
+    fault = "is empty" if not name else _fault(name)
+    if name in (".", ".."):
+        fault = "is no name"
+    if len(name.encode("utf-8", "surrogateescape")) > LINK_NAME_BYTES:
+        fault = f"is longer than {LINK_NAME_BYTES} bytes"
+    if fault is not None:
+        raise SettingsError(f"link name {shown(name)} {fault}", "choose another --name, such as vpn{uniqueid}")
+    return name
+
+
+def _fault(piece: str) -> str | None:
+    for c in piece:
+        if c in "/:%" or not c.isascii() or not c.isprintable() or c.isspace():
+            return f"has {shown(c)!r} in it, which no link name may have"
+    return None

@@ -1,0 +1,181 @@
+"""What a host's tunnels are made of, and the steps from what is to what is wished. It knows no event and no kernel.
+
+A *wish* is a key and a value: what one object of the kernel is known by, and what it shall be. Each noun below holds
+both; its `key` is a line of text that names the object and nothing else. Values differ where the nouns do.
+"""
+
+import ipaddress
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+RT_TABLE_MAIN = 254
+
+
+class Link(NamedTuple):
+    """A tunnel interface. A VTI is known by its endpoints: a second one with the same is EEXIST, whatever its keys."""
+
+    kind: str
+    """As in `ip link add … type KIND`: vti (IPv4 endpoints), vti6 (IPv6 endpoints)."""
+    local: IPAddress
+    remote: IPAddress
+    name: str
+    okey: int
+    """Mark that packets sent through the link carry, for the outbound policy to match."""
+    ikey: int
+    alias: str
+
+    @property
+    def key(self) -> str:
+        return link_key(self.kind, self.local, self.remote)
+
+    @property
+    def link(self) -> str:
+        return self.key
+
+
+class Setting(NamedTuple):
+    """A sysctl of a link, as in net/FAMILY/conf/LINK/NAME."""
+
+    link: str
+    family: str
+    """ipv4 or ipv6."""
+    name: str
+    value: int
+
+    @property
+    def key(self) -> str:
+        return f"setting {self.family} {self.name} of {self.link}"
+
+
+class Address(NamedTuple):
+    """An address of a link."""
+
+    link: str
+    address: IPInterface
+
+    @property
+    def key(self) -> str:
+        return f"address {self.address} of {self.link}"
+
+
+class Route(NamedTuple):
+    """A route through a link. Its link is its value, not its key: a host has one such route, and the newest wish leads it."""
+
+    destination: IPNetwork
+    table: int
+    metric: int
+    """0: the family's default."""
+    link: str
+    source: IPAddress | None
+    """Preferred source of the host's own packets."""
+
+    @property
+    def key(self) -> str:
+        return f"route {self.destination} table {self.table} metric {self.metric}"
+
+
+Noun = Link | Setting | Address | Route
+ORDER: tuple[type[Noun], ...] = (Link, Setting, Address, Route)
+"""Each is put after what it stands on, and taken away before it."""
+
+
+def link_key(kind: str, local: IPAddress, remote: IPAddress) -> str:
+    return f"{kind} {local} {remote}"
+
+
+class Applied(NamedTuple):
+    """What we have put into the kernel for one key."""
+
+    noun: Noun
+    sure: bool = True
+    """False from before a step is taken until it is known to be done: the kernel may hold the old, the new or nothing."""
+    ifindex: int | None = None
+    """A link's ifindex. A namespace never gives one out twice by itself, so it stays true when somebody renames the link."""
+    borrowed: bool = False
+    """A link that somebody else made: it is used, never changed and never deleted."""
+
+
+class Step(NamedTuple):
+    """One change of the kernel: from `old` (None: not there) to `new` (None: taken away). Both the same: put it back."""
+
+    old: Noun | None
+    new: Noun | None
+
+    @property
+    def noun(self) -> Noun:
+        noun = self.new or self.old
+        assert noun is not None
+        return noun
+
+
+def difference(
+    applied: Mapping[str, Applied], wished: Mapping[str, Noun], beside: Collection[Noun] = (), borrowed: Collection[str] = ()
+) -> list[Step]:
+    """The steps from `applied` to `wished`, in an order that loses nothing.
+
+    Both are of the keys that changed. `beside` is what stands unchanged, and is wished for, where a removal may reach it:
+    on the same links, or with an address that goes as its preferred source. `borrowed` holds the keys of borrowed links.
+    """
+    puts = [
+        Step(was.noun if was and was.sure else None, noun)
+        for key, noun in wished.items()
+        if (was := applied.get(key)) is None or not was.sure or (was.noun != noun and key not in borrowed)
+    ]
+    gone = [was.noun for key, was in applied.items() if key not in wished]
+    deleted = {noun.key for noun in gone if isinstance(noun, Link) and noun.key not in borrowed}
+    removals = [noun for noun in gone if isinstance(noun, Link) or noun.link not in deleted]
+    lost_addresses = [noun for noun in gone if isinstance(noun, Address)]
+    standing = [*beside, *wished.values()]
+    back = [Step(noun, noun) for noun in standing if any(goes_along(noun, lost, standing) for lost in lost_addresses)]
+    return [
+        *sorted(puts, key=lambda step: rank(step.noun)),
+        *sorted((Step(noun, None) for noun in removals), key=lambda step: -rank(step.noun)),
+        *sorted(back, key=lambda step: rank(step.noun)),
+    ]
+
+
+def rank(noun: Noun) -> int:
+    return ORDER.index(type(noun))
+
+
+def goes_along(noun: Noun, lost: Address, standing: Collection[Noun]) -> bool:
+    """Whether the kernel takes `noun` away, or spoils it, when the address `lost` is removed. `standing` stays.
+
+    Sources: net/ipv4/devinet.c __inet_del_ifa() (secondaries), net/ipv4/fib_frontend.c fib_inetaddr_event() (the last
+    IPv4 address takes all IPv4 routes of its link along) and fib_semantics.c fib_sync_down_addr() (preferred source);
+    net/ipv6/route.c rt6_remove_prefsrc() (an IPv6 route stays, without its source).
+    """
+    version = lost.address.version
+    if isinstance(noun, Route) and noun.destination.version == version:
+        last = not any(isinstance(n, Address) and n.link == lost.link and n.address.version == version for n in standing)
+        return noun.source == lost.address.ip or (version == 4 and noun.link == lost.link and last)
+    if isinstance(noun, Address) and version == 4 == noun.address.version:
+        return noun.link == lost.link and noun.address.network == lost.address.network
+    return False
+
+
+# How a noun is written down: its fields in order behind its class's name. Addresses are text.
+
+_PARSERS: dict[str, tuple[type[Noun], dict[str, Callable[[Any], Any]]]] = {
+    "Link": (Link, {"local": ipaddress.ip_address, "remote": ipaddress.ip_address}),
+    "Setting": (Setting, {}),
+    "Address": (Address, {"address": ipaddress.ip_interface}),
+    "Route": (Route, {"destination": ipaddress.ip_network, "source": ipaddress.ip_address}),
+}
+
+
+def write(noun: Noun) -> str:
+    return json.dumps([type(noun).__name__, *noun], default=str)
+
+
+def read(text: str) -> Noun:
+    """The noun that `write` wrote. Raises ValueError or KeyError where it did not."""
+    word, *values = json.loads(text)
+    kind, parsers = _PARSERS[word]
+    pairs = zip(kind._fields, values, strict=True)
+    return kind(*(parsers[name](value) if value is not None and name in parsers else value for name, value in pairs))

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""Runs a command as root on a kernel that has VTI: this machine's own, else Debian's in a virtual machine.
+
+    lab.py prepare          install and build what the tests need, with nothing run
+    lab.py run COMMAND…     run COMMAND in this directory, and exit as it does
+    lab.py tools COMMAND…   run COMMAND on this machine, with the lab's Python first in PATH
+
+What is built is kept in /var/lib/vti-updown-lab (or $VTI_UPDOWN_LAB) and used again. Needs Debian or Ubuntu, and root
+to install packages. It uses the standard library only, and must run before anything is installed.
+"""
+
+import hashlib
+import os
+import pty
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LAB = Path(os.environ.get("VTI_UPDOWN_LAB", "/var/lib/vti-updown-lab"))
+VENV = LAB / "venv"
+EXCHANGE = ROOT / ".lab"
+"""Where a virtual machine leaves what is to come back out; it sees all other files, and changes none of them."""
+
+PROGRAMS = {
+    # What is run, and the package that has it.
+    "/usr/lib/ipsec/charon": "strongswan-charon",
+    "/usr/lib/ipsec/starter": "strongswan-starter",
+    "/usr/sbin/swanctl": "strongswan-swanctl",
+    "/usr/lib/ipsec/plugins/libstrongswan-openssl.so": "libstrongswan-standard-plugins",
+    "ip": "iproute2",
+    "ping": "iputils-ping",
+    "tcpdump": "tcpdump",
+    "sysctl": "procps",
+    "strace": "strace",
+}
+VM_PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "depmod": "kmod",
+    "/bin/busybox": "busybox-static",
+}
+KERNEL_PACKAGE = "linux-image-amd64"
+BOOT_SECONDS = 90
+"""A virtual machine that has not started the command by then will not; without KVM it takes about 10."""
+
+
+def progress(text: str) -> None:
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def die(text: str, hint: str) -> None:
+    print(f"error: {text}; {hint}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def quiet(*command: str, **options: object) -> None:
+    """Runs a command that has nothing to say unless it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", **options)
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        die(f"{shlex.join(command)} failed", "see above")
+
+
+# What this machine needs
+
+
+def install(programs: dict[str, str], *more: str) -> None:
+    """Installs the packages of the programs that are missing."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = {package for program, package in programs.items() if shutil.which(program, path=path) is None and not Path(program).exists()}
+    if not missing and not more:
+        return
+    packages = [*sorted(missing), *more]
+    if os.geteuid():
+        die(f"{' '.join(packages)} must be installed", "run it as root")
+    if shutil.which("apt-get") is None:
+        die(f"{' '.join(packages)} must be installed, and there is no apt-get", "install what they hold by hand")
+    progress(f"installing {' '.join(packages)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    quiet("apt-get", "update", env=environment)
+    quiet("apt-get", "install", "-y", "--no-install-recommends", *packages, env=environment)
+    if "strongswan-starter" in packages and Path("/run/systemd/system").is_dir():
+        # The tests start their own in namespaces; the machine's own was not asked for.
+        subprocess.run(["systemctl", "disable", "--now", "strongswan-starter"], stderr=subprocess.DEVNULL, check=False)
+
+
+def python() -> str:
+    """A Python that the virtual machine has, too: the distribution's own, else the one that runs this."""
+    return "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+
+
+def environment() -> None:
+    """The tests' Python: an environment of its own, made anew when pyproject.toml has changed, with the hook installed in it."""
+    probe = subprocess.run([python(), "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL, check=False)
+    if probe.returncode:
+        install({}, "python3-venv")
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + python().encode()).hexdigest()
+    stamp = VENV / "made-of"
+    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if not stamp.exists() or stamp.read_text() != wanted:
+        progress(f"making a Python environment in {VENV}")
+        shutil.rmtree(VENV, ignore_errors=True)
+        LAB.mkdir(parents=True, exist_ok=True)
+        quiet(python(), "-m", "venv", str(VENV))
+        quiet(*pip, "setuptools>=68", "wheel", f"{ROOT}[test]")
+        stamp.write_text(wanted)
+    with tempfile.TemporaryDirectory() as copy:  # pip leaves a build folder beside the sources
+        ignored = shutil.ignore_patterns(".git", ".lab", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+        shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=ignored)
+        quiet(*pip, "--no-build-isolation", "--no-deps", "--force-reinstall", copy)
+
+
+# The kernel
+
+
+def has_vti() -> bool:
+    """Whether this machine's kernel can make a VTI, tried in a namespace that ends with the try."""
+    if os.geteuid():
+        return False
+    script = "ip link add vtitry type vti local 192.0.2.1 remote 192.0.2.2 key 1 && ip link add vti6try type vti6 local 2001:db8::1"
+    done = subprocess.run(["unshare", "-n", "sh", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    return done.returncode == 0
+
+
+def kernel() -> Path:
+    """Debian's kernel, unpacked with its modules: the path of its image."""
+    images = sorted((LAB / "kernel").glob("*/boot/vmlinuz-*"))
+    if images:
+        return images[-1]
+    progress("fetching Debian's kernel")
+    quiet("apt-get", "update")
+    depends = subprocess.run(["apt-cache", "depends", KERNEL_PACKAGE], capture_output=True, text=True, check=False).stdout
+    names = [line.split()[-1] for line in depends.splitlines() if "Depends: linux-image-" in line]
+    if not names:
+        die(f"apt has no {KERNEL_PACKAGE}", "run this on Debian, or on a kernel that has ip_vti")
+    target = LAB / "kernel" / names[0]
+    with tempfile.TemporaryDirectory(dir=LAB) as folder:
+        Path(folder).chmod(0o755)
+        quiet("apt-get", "download", names[0], cwd=folder)
+        (package,) = Path(folder).glob("*.deb")
+        unpacked = Path(folder) / "unpacked"
+        quiet("dpkg", "-x", str(package), str(unpacked))
+        (release,) = (unpacked / "lib/modules").iterdir()
+        quiet("depmod", "-b", str(unpacked), release.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unpacked.rename(target)
+    return kernel()
+
+
+def virtme() -> str:
+    """virtme-ng, in an environment of its own: the path of its `vng`."""
+    home = LAB / "virtme-ng"
+    if not (home / "bin/vng").exists():
+        progress("installing virtme-ng")
+        shutil.rmtree(home, ignore_errors=True)
+        quiet(python(), "-m", "venv", str(home))
+        quiet(str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "virtme-ng")
+    return str(home / "bin/vng")
+
+
+def kvm() -> bool:
+    """Whether KVM runs an ordinary kernel here: some clouds' does not, and hangs. Tried once, and remembered."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    answer = LAB / f"kvm-{os.uname().release}"
+    if not answer.exists():
+        progress("trying whether KVM works here")
+        status = boot(["true"], use_kvm=True, seconds=30, show=False)
+        answer.write_text("yes" if status == 0 else "no")
+    return answer.read_text() == "yes"
+
+
+def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: bool = True) -> int:
+    """Boots the virtual machine, runs the command in it with this directory, and returns its exit status."""
+    EXCHANGE.mkdir(exist_ok=True)
+    started, status = EXCHANGE / "started", EXCHANGE / "status"
+    for file in (started, status):
+        file.unlink(missing_ok=True)
+    job = EXCHANGE / "job"
+    variables = {name: os.environ[name] for name in ("CI", "TERM", "COLUMNS", "PYTEST_ADDOPTS", "HYPOTHESIS_SEED") if name in os.environ}
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    job.write_text(
+        f"export PATH={VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin VTI_UPDOWN_IN_VM=1\n{exports}"
+        f"cd {shlex.quote(str(Path.cwd()))}\n: > {shlex.quote(str(started))}\n"
+        f"{shlex.join(command)}\necho $? > {shlex.quote(str(status))}\nsync\n"
+    )
+    vng = [virtme(), *([] if use_kvm else ["--disable-kvm"]), "--force-9p", "--cpus", "2", "--memory", "2G", "--user", "root"]
+    vng += ["--overlay-rwdir", "/etc", "--overlay-rwdir", "/var", "--overlay-rwdir", "/usr", "--rwdir", str(EXCHANGE)]
+    vng += ["--run", str(kernel()), "--exec", f"sh {job}"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["PATH"] = f"{Path(virtme()).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        os.execv(vng[0], vng)
+    end = time.monotonic() + seconds
+    try:
+        while True:
+            ready, _, _ = select.select([terminal], [], [], 1)
+            if ready:
+                try:
+                    data = os.read(terminal, 65536)
+                except OSError:  # the other end is closed
+                    break
+                if show and started.exists():
+                    os.write(1, data.replace(b"\r\n", b"\n"))
+            if time.monotonic() > end and not started.exists():
+                progress(f"the virtual machine did not start in {seconds} s")
+                break
+    finally:
+        # pty.fork() made the child a session of its own: this ends QEMU too, however we leave.
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.waitpid(child, 0)
+        os.close(terminal)
+    return int(status.read_text()) if status.exists() else 1
+
+
+def run(command: list[str]) -> int:
+    """Runs the command on a kernel with VTI, and returns its exit status."""
+    prepare()
+    if has_vti():
+        progress("using this machine's kernel")
+        return subprocess.run(command, env=tool_environment(), check=False).returncode
+    use_kvm = kvm()
+    progress(f"booting {kernel().name}{'' if use_kvm else ' without KVM, which takes a while'}")
+    return boot(command, use_kvm)
+
+
+def prepare() -> None:
+    LAB.mkdir(parents=True, exist_ok=True)
+    install(PROGRAMS)
+    environment()
+    if not has_vti():
+        install(VM_PROGRAMS)
+        virtme()
+        kernel()
+
+
+def tool_environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{VENV}/bin:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+
+
+def main(words: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if words == ["prepare"]:
+        prepare()
+        return 0
+    if words[:1] == ["tools"] and len(words) > 1:
+        environment()
+        return subprocess.run(words[1:], env=tool_environment(), check=False).returncode
+    if words[:1] == ["run"] and len(words) > 1:
+        return run(words[1:])
+    print(__doc__)
+    return 2
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
