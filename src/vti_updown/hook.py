@@ -259,7 +259,7 @@ def _report_down(event: Event, change: Change, link: Link | None, taken: Taken, 
     holders = len(ledger.holders(link.key))
     if holders:
         head = f"{name}: {link.name} stays, held by {holders} more"
-        items = [f"without {_said(noun)}" for noun in gone if isinstance(noun, (Address, Route))]
+        items = [f"without {_said(noun)}" for noun in gone if isinstance(noun, Address | Route)]
     else:
         head = f"{name}: {link.name} down, {link.local} → {link.remote}"
         items = []

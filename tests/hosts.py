@@ -1,0 +1,206 @@
+"""Hosts for tests and the demo: each a network, mount and process namespace that ends, with all in it, when it is closed.
+
+Nothing of the machine's own network or files is touched: what a host sees in /run, /etc/ipsec.conf and their like is
+mounted over them for it alone.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).resolve().parent.parent
+HOOK = "/usr/local/sbin/vti-updown"
+INSTALLED = Path(sys.prefix) / "bin/vti-updown"
+WAIT_SECONDS = 30
+FALLBACK_LINKS = "ip_vti0|ip6_vti0|ip6tnl0|tunl0|gre0|gretap0|erspan0|sit0|ip6gre0"
+
+LOGGING = """charon {
+    filelog {
+        log {
+            path = /run/charon.log
+            flush_line = yes
+            time_format = %H:%M:%S
+        }
+    }
+}
+"""
+
+
+class Failed(AssertionError):
+    """A command that should have worked."""
+
+
+class Host:
+    """One host. `run` runs a command on it; `charon` starts strongSwan on it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._folder = tempfile.TemporaryDirectory(prefix=f"vti-updown-{name}-")
+        self._daemons: list[subprocess.Popen[bytes]] = []
+        # The outermost process dies with us, and with it the first process of the namespace and so all others.
+        self._holder = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "-n", "-m", "-p", "--fork", "--kill-child", "--mount-proc",
+             "sh", "-c", "echo; exec sleep infinity"],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._holder.stdout is not None
+        self._holder.stdout.readline()
+        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text()
+        self.pid = int(children.split()[0])
+        self.run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        self.run("mount", "-t", "tmpfs", "tmpfs", "/usr/local/sbin")
+        self.run("ln", "-s", str(INSTALLED), HOOK)
+        self.run("ip", "link", "set", "lo", "up")
+
+    def __enter__(self) -> "Host":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._holder.kill()
+        self._holder.wait()
+        for daemon in self._daemons:
+            daemon.wait()
+        self._folder.cleanup()
+
+    def command(self, *words: str) -> list[str]:
+        """The command line that runs `words` on this host."""
+        return ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", *words]
+
+    def run(self, *words: str, check: bool = True, env: dict[str, str] | None = None, timeout: float = 120) -> str:
+        """Runs a command and returns what it printed. Raises Failed where it fails, unless `check` is false."""
+        done = self.call(*words, env=env, timeout=timeout)
+        if check and done.returncode:
+            raise Failed(f"{self.name}: {shlex.join(words)} gave {done.returncode}:\n{done.stdout}")
+        return done.stdout
+
+    def call(self, *words: str, env: dict[str, str] | None = None, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            text=True, env=env, check=False, timeout=timeout,
+        )  # fmt: skip
+
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Starts a command that runs until it ends, or this host does."""
+        daemon = subprocess.Popen(
+            self.command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._daemons.append(daemon)
+        return daemon
+
+    def file(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Gives the host `text` in the place of a file that the machine has."""
+        own = Path(self._folder.name) / path.strip("/").replace("/", "_")
+        mounted = own.exists()
+        own.write_text(text)
+        own.chmod(mode)
+        if not mounted:
+            self.run("mount", "--bind", str(own), path)
+
+    # strongSwan
+
+    def charon(self, conf: str = "", swanctl: str = "", secrets: str = "", charon: str = "") -> None:
+        """Starts strongSwan with this ipsec.conf and ipsec.secrets, or this swanctl.conf, and this charon.conf."""
+        self.file("/etc/strongswan.d/charon.conf", charon or "charon {\n install_routes = no\n}\n")
+        self.file("/etc/strongswan.d/charon-logging.conf", LOGGING)
+        if swanctl:
+            self.file("/etc/swanctl/swanctl.conf", swanctl, 0o600)
+            self.daemon = self.start("/usr/lib/ipsec/charon")
+            self.until("test -S /run/charon.vici")
+            self.run("swanctl", "--load-all")
+            return
+        self.file("/etc/ipsec.conf", conf)
+        self.file("/etc/ipsec.secrets", secrets, 0o600)
+        self.daemon = self.start("/usr/sbin/ipsec", "start", "--nofork")
+        self.until("test -S /run/charon.ctl && ipsec status >/dev/null 2>&1")
+
+    def stop_charon(self) -> None:
+        self.run("sh", "-c", "kill $(cat /run/starter.charon.pid 2>/dev/null || cat /run/charon.pid)", check=False)
+        self.daemon.wait(WAIT_SECONDS)
+
+    def log(self) -> str:
+        return self.run("cat", "/run/charon.log", check=False)
+
+    def hook_log(self) -> list[str]:
+        """What the hook printed, as charon logged it."""
+        return re.findall(r"updown: (.*)", self.log())
+
+    def until(self, condition: str, seconds: float = WAIT_SECONDS) -> None:
+        """Waits for a shell condition on this host."""
+        words = ["sh", "-c", f"n=0; until {condition}; do n=$((n+1)); [ $n -lt {int(seconds * 10)} ] || exit 1; sleep 0.1; done"]
+        if self.call(*words, timeout=seconds * 10).returncode:
+            raise Failed(f"{self.name}: {condition} did not come true in {seconds} s\n{self.log()}")
+
+    # What is there
+
+    def network_state(self) -> str:
+        """The whole network state as text: links, addresses, rules, routes of all tables, settings. Equal when nothing changed."""
+        script = (
+            "ip -d link; ip addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; ip xfrm policy; "
+            "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/ip_forward; true"
+        )
+        text = self.run("sh", "-c", script)
+        text = re.sub(r"(valid_lft|preferred_lft|expires) \S+( sec)?", "", text)  # they run down
+        # Links that a module brings along are there as soon as anyone has loaded it.
+        text = re.sub(rf"(?m)^\d+: ({FALLBACK_LINKS})[@:].*\n(?:    .*\n)*", "", text)
+        return re.sub(rf"(?m)^/proc/sys/net/ipv./conf/({FALLBACK_LINKS})/.*\n", "", text)
+
+    def counters(self, link: str) -> tuple[int, int]:
+        """Packets received and sent by a link."""
+        (found,) = json.loads(self.run("ip", "-s", "-j", "link", "show", link))
+        return found["stats64"]["rx"]["packets"], found["stats64"]["tx"]["packets"]
+
+    def ping(self, address: str, count: int = 3, source: str = "") -> int:
+        """Sends pings, and returns how many were answered."""
+        words = ["ping", "-n", "-q", "-i", "0.2", "-W", "2", "-c", str(count), *(["-I", source] if source else []), address]
+        found = re.search(r"(\d+) received", self.run(*words, check=False))
+        return int(found[1]) if found else 0
+
+
+def wire(one: Host, other: Host, name: str = "eth0", addresses: Iterable[tuple[str, str]] = ()) -> None:
+    """A cable between two hosts, `name` at both ends, with pairs of addresses."""
+    # Only the network namespace is entered, so that `netns` finds the other host's process.
+    words = ["nsenter", "-t", str(one.pid), "-n", "ip", "link", "add", name, "type", "veth", "peer", name, "netns", str(other.pid)]
+    subprocess.run(words, check=True)
+    for host in (one, other):
+        host.run("ip", "link", "set", name, "up")
+    for mine, its in addresses:
+        for host, address in ((one, mine), (other, its)):
+            host.run("ip", "addr", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
+
+
+class Capture:
+    """Counts packets on a link with tcpdump, between `with` and its end."""
+
+    def __init__(self, host: Host, link: str, expression: str) -> None:
+        self.host, self.link, self.expression = host, link, expression
+        self.count = 0
+        self.file = f"/run/capture-{os.urandom(4).hex()}"
+
+    def __enter__(self) -> "Capture":
+        words = self.host.command("tcpdump", "-Z", "root", "-p", "--immediate-mode", "-U", "-n", "-i", self.link, "-w", self.file, self.expression)
+        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert self._process.stderr is not None
+        while b"listening" not in (line := self._process.stderr.readline()):
+            if not line:
+                raise Failed("tcpdump did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(1)
+        self._process.terminate()
+        self._process.wait()
+        text = self.host.run("sh", "-c", f"tcpdump -Z root -n -r {self.file} 2>/dev/null; rm -f {self.file}")
+        self.lines = text.splitlines()
+        self.count = len(self.lines)
