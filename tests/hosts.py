@@ -147,7 +147,8 @@ class Host:
     def network_state(self) -> str:
         """The whole network state as text: links, addresses, rules, routes of all tables, settings. Equal when nothing changed."""
         script = (
-            "ip -d link; ip addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; ip xfrm policy; "
+            r"printf 'link\naddr\nrule\nroute show table all\nxfrm policy\n' | ip -d -batch -;"
+            r"printf 'rule\nroute show table all\n' | ip -6 -d -batch -;"
             "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/ip_forward; true"
         )
         text = self.run("sh", "-c", script)

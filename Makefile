@@ -1,0 +1,50 @@
+# What a person would look up. `make help` lists it.
+
+LAB = python3 tests/lab.py
+PREFIX = /opt/vti-updown
+BINDIR = /usr/local/sbin
+TESTS = tests/kernel tests/strongswan
+
+.DEFAULT_GOAL := help
+
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## two strongSwan hosts, a real tunnel, packets through it, torn down again (root)
+	$(LAB) run python3 tests/demo.py
+
+test: unit ## all tests; boots a virtual machine where this kernel has no VTI (root)
+	$(LAB) run python3 tests/run.py kernel $(TESTS)
+
+watch: ## some of the tests that need a kernel, as they run: make watch TESTS="tests/kernel/test_hook.py -k borrowed -v"
+	$(LAB) run python3 -m pytest -p no:cacheprovider $(TESTS)
+
+unit: ## the tests that need neither root nor a kernel with VTI
+	$(LAB) tools python3 tests/run.py unit tests/unit
+
+lint: ## ruff and mypy --strict
+	$(LAB) tools ruff check .
+	$(LAB) tools ruff format --check .
+	$(LAB) tools mypy
+
+bench: ## one up and one down against the bash script, whole process; imports by cost (root)
+	$(LAB) run python3 tests/bench.py
+
+shell: ## a shell on a kernel with VTI, in the virtual machine if need be (root)
+	$(LAB) shell
+
+install: ## the hook in $(PREFIX), an environment of its own, linked into $(BINDIR) (root)
+	python3 -m venv $(PREFIX)
+	$(PREFIX)/bin/pip install --quiet --disable-pip-version-check --upgrade .
+	mkdir -p $(BINDIR)
+	ln -sfn $(PREFIX)/bin/vti-updown $(BINDIR)/vti-updown
+
+uninstall: ## takes away what `make install` made (root)
+	rm -f $(BINDIR)/vti-updown
+	rm -rf $(PREFIX)
+
+clean: ## takes away what tests and builds left in this folder
+	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help demo test watch unit lint bench shell install uninstall clean

@@ -1,0 +1,120 @@
+"""Each test here runs in network and mount namespaces of its own, in this process, as root on a kernel that has VTI."""
+
+import ctypes
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from events import environment
+from hosts import Host
+
+from vti_updown import cli, process
+
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def sh(script: str, check: bool = True) -> str:
+    """Runs a shell script here and returns what it printed."""
+    done = subprocess.run(["sh", "-ec", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert not check or done.returncode == 0, f"{script}\n{done.stdout}"
+    return done.stdout
+
+
+class Machine:
+    """The host under test: this process, with a LAN on eth0, and a charon that can die."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self._charons = 1
+        self.status = 0
+        self.dead: set[str] = set()
+        monkeypatch.setattr(process, "charon", lambda: self.charon)
+        monkeypatch.setattr(process, "alive", lambda who: who not in self.dead)
+
+    @property
+    def charon(self) -> str:
+        return "" if self._charons == 0 else f"{self._charons}@1"
+
+    def by_hand(self) -> None:
+        """Events come from a person from now on."""
+        self._charons = 0
+
+    def restart_charon(self) -> None:
+        """Kills charon and starts another."""
+        self.dead.add(self.charon)
+        self._charons += 1
+
+    def event(self, verb: str, *flags: str, **changed: object) -> list[str]:
+        """One call of the hook, as charon's; returns the lines that it printed. `status` holds its exit status."""
+        self._capfd.readouterr()
+        self.status = cli.hook(flags, environment(verb, **changed))
+        out, err = self._capfd.readouterr()
+        assert not err
+        return out.splitlines()
+
+    def up(self, *flags: str, verb: str = "up-client", **changed: object) -> list[str]:
+        """An up that has to succeed."""
+        lines = self.event(verb, *flags, **changed)
+        assert self.status == 0, lines
+        return lines
+
+    def down(self, *flags: str, verb: str = "down-client", **changed: object) -> list[str]:
+        lines = self.event(verb, *flags, **changed)
+        assert self.status == 0, lines
+        return lines
+
+    def state(self) -> str:
+        """The whole network state; equal when nothing changed."""
+        return Host.network_state(self)  # type: ignore[arg-type]
+
+    def run(self, *words: str) -> str:
+        return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+    def links(self) -> list[str]:
+        """The names of the VTIs."""
+        found = json.loads(sh("ip -j -d link show"))
+        return [one["ifname"] for one in found if one.get("linkinfo", {}).get("info_kind") in ("vti", "vti6")
+                and one["ifname"] not in ("ip_vti0", "ip6_vti0")]  # fmt: skip
+
+    def addresses(self, link: str) -> list[str]:
+        """The addresses of a link, IPv6's link-local ones left out."""
+        (found,) = json.loads(sh(f"ip -j addr show {link}"))
+        return [f"{one['local']}/{one['prefixlen']}" for one in found["addr_info"] if one["scope"] != "link"]
+
+    def routes(self, link: str = "", family: int = 4) -> list[str]:
+        """The routes of a link, or all of the main table, as `ip route` shows them; not those of the kernel's own."""
+        text = sh(f"ip -{family} route show {'dev ' + link if link else ''}")
+        return [re.sub(r" +", " ", line).strip() for line in text.splitlines() if "proto kernel" not in line]
+
+    def setting(self, family: int, link: str, name: str = "disable_policy") -> str:
+        with open(f"/proc/sys/net/ipv{family}/conf/{link}/{name}") as file:
+            return file.read().strip()
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Machine]:
+    home = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
+    folder = os.getcwd()
+    _checked(libc.unshare(CLONE_NEWNET | CLONE_NEWNS))
+    try:
+        _checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+        _checked(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, None))
+        sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; ip link set lo up; ip link add eth0 type veth peer name lan; ip link set lan up; ip link set eth0 up;"
+           "ip addr add 192.168.0.1/24 dev eth0; ip addr add fec0::1/16 dev eth0 nodad;"
+           "ip route add default via 192.168.0.254")  # fmt: skip
+        yield Machine(monkeypatch, capfd)
+    finally:
+        for namespace in home:
+            _checked(libc.setns(namespace, 0))
+            os.close(namespace)
+        os.chdir(folder)

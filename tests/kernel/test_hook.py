@@ -1,0 +1,508 @@
+"""The hook on a real kernel: what an event makes, what it takes away, and what it leaves alone."""
+
+import subprocess
+
+import pytest
+from events import environment
+from hosts import INSTALLED
+
+from vti_updown.kernel import GROUP, Kernel, KernelError, Outcome
+from vti_updown.state import Step
+
+NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
+
+
+def test_up_makes_the_link_its_address_its_route_and_its_setting(machine):
+    lines = machine.up(*NET)
+    assert lines == ["gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32, 10.2.0.0/16"]
+    shown = machine.run("ip", "-d", "link", "show", "vti1")
+    assert "vti remote 192.168.0.2 local 192.168.0.1 ikey 0.0.0.2 okey 0.0.0.2" in shown
+    assert f"group {GROUP}" in shown and "alias vti-updown gw" in shown and ",UP" in shown
+    assert machine.addresses("vti1") == ["10.3.0.1/32"]
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    assert machine.setting(4, "vti1") == "1"
+
+
+def test_second_selector_pair_adds_ipv6_to_the_same_link(machine):
+    machine.up(*NET)
+    assert machine.up(*NET, verb="up-client-v6") == [
+        "gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, fec3::1/128, fec2::/16"
+    ]
+    assert machine.links() == ["vti1"]
+    assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+    assert "fec2::/16 proto 50 src fec3::1 metric 1024 pref medium" in machine.routes("vti1", 6)
+    assert machine.setting(6, "vti1") == "1"
+
+
+@pytest.mark.parametrize("order", [("", "-v6"), ("-v6", "")])
+def test_downs_in_either_order_leave_the_host_as_it_was(machine, order):
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    assert machine.state() != before
+    first, second = (f"down-client{suffix}" for suffix in order)
+    assert "gw: vti1 stays, held by 1 more" in machine.down(verb=first)[0]
+    assert machine.links() == ["vti1"]
+    assert machine.down(verb=second) == ["gw: vti1 down, 192.168.0.1 → 192.168.0.2"]
+    assert machine.state() == before
+
+
+def test_first_down_leaves_the_other_familys_route_and_address(machine):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.down()
+    assert machine.addresses("vti1") == ["fec3::1/128"]
+    assert machine.routes("vti1") == []
+    assert "fec2::/16 proto 50 src fec3::1 metric 1024 pref medium" in machine.routes("vti1", 6)
+
+
+def test_ipv6_endpoints_get_a_vti6(machine):
+    before = machine.state()
+    machine.up(*NET, ME="fec0::1", PEER="fec0::2")
+    shown = machine.run("ip", "-d", "link", "show", "vti1")
+    assert "vti6 remote fec0::2 local fec0::1" in shown and "okey 0.0.0.2" in shown
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(ME="fec0::1", PEER="fec0::2")
+    assert machine.state() == before
+
+
+def test_a_mark_in_one_direction_only_is_that_directions_key(machine):
+    machine.up(MARK_IN=None, MARK_OUT="7/0xffffffff")
+    shown = machine.run("ip", "-d", "link", "show", "vti1")
+    assert "okey 0.0.0.7" in shown and "ikey" not in shown
+
+
+# Routes
+
+
+def test_peers_selector_is_routed_without_flags(machine):
+    machine.up(PEER_CLIENT="10.9.0.0/16")
+    assert machine.routes("vti1") == ["10.9.0.0/16 proto 50 scope link src 10.3.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "why"),
+    [
+        ("0.0.0.0/0", "is everything"),
+        ("192.168.0.2/32", "contains the peer's own address"),
+        ("192.168.0.0/24", "contains the peer's own address"),
+        ("192.168.0.1/32", "contains our own address"),
+    ],
+)
+def test_a_selector_that_no_route_may_have_gets_none_and_a_line_that_says_so(machine, selector, why):
+    lines = machine.up(PEER_CLIENT=selector)
+    assert machine.routes("vti1") == []
+    assert lines[1] == f"gw: no route made, as the selector {selector} {why}; add --route NET, or --no-routes"
+
+
+def test_a_selector_that_contains_the_next_hop_gets_no_route(machine):
+    lines = machine.up(PEER="203.0.113.9", PEER_CLIENT="192.168.0.254/32")
+    assert machine.routes("vti1") == []
+    assert "contains the next hop's address" in lines[1]
+
+
+def test_a_selector_limited_to_a_port_gets_no_route(machine):
+    lines = machine.up(PEER_CLIENT="10.9.0.0/16", PEER_PROTOCOL="6", PEER_PORT="443")
+    assert machine.routes("vti1") == []
+    assert "is limited by protocol or port" in lines[1]
+
+
+def test_no_routes_makes_none_and_says_nothing(machine):
+    assert machine.up("--no-routes") == ["gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32"]
+    assert machine.routes("vti1") == []
+
+
+@pytest.mark.parametrize("selector", ["10.1.0.0/24", "10.1.0.1/32", "10.0.0.0/8"])
+def test_a_gateways_route_prefers_its_own_address_within_the_local_selector(machine, selector):
+    machine.run("ip", "addr", "add", "10.1.0.1/24", "dev", "lan")
+    machine.up(MY_SOURCEIP=None, MY_SOURCEIP4_1=None, MY_SOURCEIP6_1=None, MY_CLIENT=selector, PEER_CLIENT="10.2.0.0/16")
+    assert machine.addresses("vti1") == []
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.1.0.1"]
+
+
+def test_a_gateways_ipv6_route_prefers_its_own_address_too(machine):
+    machine.run("ip", "addr", "add", "fd01::1/64", "dev", "lan", "nodad")
+    machine.up(verb="up-client-v6", MY_SOURCEIP=None, MY_SOURCEIP4_1=None, MY_SOURCEIP6_1=None, MY_CLIENT="fd01::/32",
+               PEER_CLIENT="fd02::/32")  # fmt: skip
+    assert "fd02::/32 proto 50 src fd01::1 metric 1024 pref medium" in machine.routes("vti1", 6)
+
+
+def test_a_host_without_an_address_in_the_local_selector_gets_a_route_without_source(machine):
+    machine.up(MY_SOURCEIP=None, MY_SOURCEIP4_1=None, MY_SOURCEIP6_1=None, MY_CLIENT="10.77.0.0/24", PEER_CLIENT="10.2.0.0/16")
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link"]
+
+
+# Shared links: the newest decides, and the last one takes it away
+
+
+def test_a_second_child_sa_shares_the_link_and_leaves_alone_what_is_not_its(machine):
+    before = machine.state()
+    machine.up(CONNECTION="a", PEER_CLIENT="10.2.0.0/16")
+    machine.up(CONNECTION="b", PEER_CLIENT="10.9.0.0/16")
+    assert machine.links() == ["vti1"]
+    machine.down(CONNECTION="a", PEER_CLIENT="10.2.0.0/16")
+    assert machine.addresses("vti1") == ["10.3.0.1/32"]
+    assert machine.routes("vti1") == ["10.9.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(CONNECTION="b", PEER_CLIENT="10.9.0.0/16")
+    assert machine.state() == before
+
+
+def test_the_routes_of_another_reference_outlive_the_links_last_ipv4_address(machine):
+    """The kernel takes all IPv4 routes of a link along with its last IPv4 address."""
+    machine.run("ip", "addr", "add", "10.1.0.1/24", "dev", "lan")
+    machine.up(CONNECTION="a", PEER_CLIENT="10.2.0.0/16")
+    machine.up(CONNECTION="b", PEER_CLIENT="10.9.0.0/16", MY_CLIENT="10.1.0.0/24", MY_SOURCEIP=None, MY_SOURCEIP4_1=None)
+    machine.down(CONNECTION="a", PEER_CLIENT="10.2.0.0/16")
+    assert machine.addresses("vti1") == []
+    assert machine.routes("vti1") == ["10.9.0.0/16 proto 50 scope link src 10.1.0.1"]
+
+
+def test_an_address_that_anothers_route_prefers_stays_with_that_route(machine):
+    machine.up(CONNECTION="a", PEER_CLIENT="10.2.0.0/16")
+    machine.up(CONNECTION="b", PEER_CLIENT="10.9.0.0/16", MY_SOURCEIP=None, MY_SOURCEIP4_1=None)
+    machine.down(CONNECTION="a", PEER_CLIENT="10.2.0.0/16")
+    assert machine.addresses("vti1") == ["10.3.0.1/32"]
+    assert machine.routes("vti1") == ["10.9.0.0/16 proto 50 scope link src 10.3.0.1"]
+
+
+def test_one_network_by_two_gateways_is_the_newests_and_falls_back(machine):
+    before = machine.state()
+    machine.up(CONNECTION="one", PEER_CLIENT="10.2.0.0/16")
+    machine.up(CONNECTION="two", PEER="192.168.0.3", UNIQUEID=2, PEER_CLIENT="10.2.0.0/16", PEER_ID="star")
+    assert machine.routes("vti2") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    assert machine.routes("vti1") == []
+    machine.down(CONNECTION="two", PEER="192.168.0.3", UNIQUEID=2, PEER_CLIENT="10.2.0.0/16", PEER_ID="star")
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(CONNECTION="one", PEER_CLIENT="10.2.0.0/16")
+    assert machine.state() == before
+
+
+def test_make_before_break_keeps_link_address_and_route(machine):
+    before = machine.state()
+    machine.up(*NET)
+    made = machine.state()
+    machine.up(*NET, UNIQUEID=2)
+    assert machine.state() == made
+    machine.down(UNIQUEID=1)
+    assert machine.state() == made
+    machine.down(UNIQUEID=2)
+    assert machine.state() == before
+
+
+def test_down_after_an_ike_rekey_removes_the_link(machine):
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.down(UNIQUEID=7)
+    machine.down(verb="down-client-v6", UNIQUEID=7)
+    assert machine.state() == before
+
+
+def test_a_unique_mark_follows_the_newest_and_falls_back(machine):
+    machine.up(MARK_IN="5/0xffffffff", MARK_OUT="5/0xffffffff")
+    machine.up(MARK_IN="6/0xffffffff", MARK_OUT="6/0xffffffff", UNIQUEID=2)
+    assert "ikey 0.0.0.6 okey 0.0.0.6" in machine.run("ip", "-d", "link", "show", "vti1")
+    machine.down(MARK_IN="6/0xffffffff", MARK_OUT="6/0xffffffff", UNIQUEID=2)
+    assert "ikey 0.0.0.5 okey 0.0.0.5" in machine.run("ip", "-d", "link", "show", "vti1")
+
+
+def test_two_peers_behind_one_nat_are_refused_with_both_named(machine):
+    machine.up()
+    made = machine.state()
+    lines = machine.event("up-client", PEER_ID="star", CONNECTION="gw2", UNIQUEID=2, MARK_IN="3/0xffffffff", MARK_OUT="3/0xffffffff")
+    assert machine.status == 2
+    assert lines == ["error: gw2: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; use if_id"]
+    assert machine.state() == made
+
+
+# Neighbours
+
+
+def test_a_taken_default_name_takes_another(machine):
+    machine.run("ip", "link", "add", "vti1", "type", "dummy")
+    assert machine.up(*NET)[0].startswith("gw: vti2 up")
+    machine.down()
+    assert machine.links() == [] and "vti1" in machine.run("ip", "link", "show", "type", "dummy")
+
+
+def test_a_taken_configured_name_is_an_error_and_changes_nothing(machine):
+    machine.run("ip", "link", "add", "office", "type", "dummy")
+    before = machine.state()
+    assert machine.event("up-client", "--name", "office") == [
+        "error: gw: the name office is taken by another link; choose another --name, such as vpn{uniqueid}"
+    ]
+    assert machine.status == 2 and machine.state() == before
+
+
+def test_a_name_is_made_of_its_template(machine):
+    machine.up("--name", "{connection}-{mark}")
+    assert machine.links() == ["gw-2"]
+
+
+@pytest.mark.parametrize("name", [(), ("--name", "mine")])
+def test_a_link_with_our_endpoints_is_borrowed_and_given_back(machine, name):
+    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.2", "key", "2")
+    machine.run("ip", "link", "set", "mine", "up")
+    machine.run("ip", "addr", "add", "10.3.0.9/32", "dev", "mine")
+    before = machine.state()
+    assert machine.up(*NET, *name) == ["gw: mine up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32, 10.2.0.0/16"]
+    machine.up(*NET, *name, verb="up-client-v6")
+    assert machine.links() == ["mine"] and machine.setting(4, "mine") == "0"
+    assert machine.routes("mine") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down()
+    machine.down(verb="down-client-v6")
+    assert machine.state() == before
+
+
+def test_a_borrowed_link_with_another_mark_is_refused(machine):
+    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.2", "key", "5")
+    before = machine.state()
+    lines = machine.event("up-client", *NET)
+    assert machine.status == 1 and "mine has these endpoints but okey 5, ikey 5" in lines[0]
+    assert machine.state() == before
+
+
+def test_a_route_that_exists_is_left_alone_and_named(machine):
+    machine.run("ip", "route", "add", "10.2.0.0/16", "via", "192.168.0.254")
+    before = machine.state()
+    assert machine.up(*NET) == [
+        "gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32",
+        "gw: left alone: a route to 10.2.0.0/16 by eth0",
+    ]
+    machine.down()
+    assert machine.state() == before
+
+
+def test_a_link_that_the_user_took_away_is_made_anew_with_all_that_was_on_it(machine):
+    before = machine.state()
+    machine.up(*NET)
+    machine.run("ip", "link", "del", "vti1")
+    machine.up(*NET, verb="up-client-v6")
+    assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down()
+    machine.down(verb="down-client-v6")
+    assert machine.state() == before
+
+
+def test_down_after_the_user_took_the_link_away_says_nothing_of_errors(machine):
+    before = machine.state()
+    machine.up(*NET)
+    machine.run("ip", "link", "del", "vti1")
+    assert machine.down() == ["gw: vti1 down, 192.168.0.1 → 192.168.0.2"]
+    assert machine.state() == before
+
+
+def test_a_link_that_the_user_renamed_goes_all_the_same(machine):
+    before = machine.state()
+    machine.up(*NET)
+    sh = "ip link set vti1 down; ip link set vti1 name other; ip link set other up"
+    machine.run("sh", "-c", sh)
+    machine.down()
+    assert machine.state() == before
+
+
+def test_references_of_a_charon_that_is_gone_go_with_the_next_event(machine):
+    before = machine.state()
+    machine.up(*NET, PEER="192.168.0.7")
+    machine.up(*NET, UNIQUEID=2)
+    machine.restart_charon()
+    machine.up(*NET)
+    assert machine.links() == ["vti2"]
+    assert machine.down()[0] == "gw: vti2 down, 192.168.0.1 → 192.168.0.2"
+    assert machine.state() == before
+
+
+# Faults
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours runs after it."""
+
+
+def failing(monkeypatch, at, error, after=False):
+    """The kernel's step number `at` raises, before it is taken or after."""
+    count = iter(range(1000))
+    real = Kernel.take
+
+    def take(self: Kernel, step: Step, sure: bool = True) -> Outcome:
+        now = next(count) == at
+        if now and not after:
+            raise error
+        outcome = real(self, step, sure)
+        if now:
+            raise error
+        return outcome
+
+    monkeypatch.setattr(Kernel, "take", take)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_an_up_that_the_kernel_refuses_at_any_step_leaves_the_state_before(machine, monkeypatch, at):
+    before = machine.state()
+    with monkeypatch.context() as patch:
+        failing(patch, at, KernelError(1, "cannot: Operation not permitted"))
+        lines = machine.event("up-client", *NET)
+    assert machine.status == 1
+    assert lines == ["error: gw: cannot: Operation not permitted; the hook needs CAP_NET_ADMIN, as charon has"]
+    assert machine.state() == before
+    assert machine.down() == ["gw: its up had failed, nothing to take away"]
+
+
+def test_the_down_of_an_up_that_failed_leaves_the_live_twin_alone(machine, monkeypatch):
+    machine.up(*NET)
+    made = machine.state()
+    with monkeypatch.context() as patch:
+        failing(patch, 0, KernelError(1, "no"))
+        machine.event("up-client", *NET, UNIQUEID=2, PEER_CLIENT="10.9.0.0/16", PEER="192.168.0.3")
+    machine.down(UNIQUEID=2, PEER_CLIENT="10.9.0.0/16", PEER="192.168.0.3")
+    assert machine.state() == made
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(4))
+def test_an_up_killed_at_any_step_is_completed_by_the_next_event(machine, monkeypatch, at, after):
+    before = machine.state()
+    with monkeypatch.context() as patch:
+        failing(patch, at, Killed(), after)
+        with pytest.raises(Killed):
+            machine.event("up-client", *NET)
+    machine.up(*NET, verb="up-client-v6")
+    assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    assert machine.setting(4, "vti1") == machine.setting(6, "vti1") == "1"
+    machine.down()
+    machine.down(verb="down-client-v6")
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(3))
+def test_a_down_killed_at_any_step_is_completed_by_the_next_event(machine, monkeypatch, at, after):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    with monkeypatch.context() as patch:
+        failing(patch, at, Killed(), after)
+        try:
+            machine.event("down-client")
+        except Killed:
+            pass
+    machine.event("down-client", UNIQUEID=99, CONNECTION="nobody")
+    assert machine.addresses("vti1") == ["fec3::1/128"]
+    assert machine.routes("vti1") == [] and "fec2::/16" in machine.routes("vti1", 6)[0]
+
+
+def test_a_down_goes_on_after_a_step_that_failed_and_the_next_event_takes_the_rest(machine, monkeypatch):
+    before = machine.state()
+    machine.up(*NET)
+    with monkeypatch.context() as patch:
+        failing(patch, 0, KernelError(1, "cannot take away link vti1: no"))
+        lines = machine.down()
+    assert lines[1:] == ["gw: cannot take away link vti1: no"]
+    assert machine.links() == ["vti1"]
+    machine.down(UNIQUEID=99)
+    assert machine.state() == before
+
+
+def test_a_second_down_for_one_up_changes_nothing_and_says_so(machine):
+    machine.up(*NET)
+    machine.up(*NET, CONNECTION="b")
+    machine.down(UNIQUEID=5)
+    made = machine.state()
+    assert machine.down(UNIQUEID=5) == ["gw: nothing is up for this down-client (unique ID 5)"]
+    assert machine.state() == made
+
+
+def test_bad_input_changes_nothing_and_names_the_variable(machine):
+    before = machine.state()
+    assert machine.event("up-client", ME="192.168.0.1%eth0\nFAKE: x") == [
+        "error: gw: PLUTO_ME=192.168.0.1%eth0\\nFAKE: x is not an IP address; call the hook from charon, or correct it"
+    ]
+    assert machine.status == 2 and machine.state() == before
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "224.0.0.1", "0.0.0.0", "255.255.255.255", "192.168.0.2", "192.168.0.1"])
+def test_a_virtual_ip_that_no_peer_may_hand_out_fails_the_event(machine, ip):
+    before = machine.state()
+    lines = machine.event("up-client", *NET, MY_SOURCEIP4_1=ip)
+    assert machine.status == 2 and lines[0].startswith(f"error: gw: the peer gave the virtual IP {ip}, which is ")
+    assert machine.state() == before
+
+
+def test_wrong_flags_fail_the_up_and_never_stop_a_down(machine):
+    machine.up(*NET)
+    assert machine.event("up-client", "--rout", "10.2.0.0/16", CONNECTION="b") == [
+        "error: b: unknown flag --rout; see vti-updown --help"
+    ]
+    assert machine.status == 2
+    lines = machine.event("down-client", "--rout", "10.2.0.0/16")
+    assert lines[0] == "gw: vti1 down, 192.168.0.1 → 192.168.0.2" and machine.links() == []
+
+
+def test_read_only_proc_sys_is_a_line_and_no_failure(machine):
+    machine.run("sh", "-c", "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys")
+    machine.up(*NET)
+    assert machine.setting(4, "vti1") == "1"
+    lines = machine.up(*NET, verb="up-client-v6")
+    assert lines[1] == "gw: left alone: ipv6 disable_policy as it was (Read-only file system)"
+    assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+
+
+# By hand
+
+
+def test_a_dry_run_changes_nothing_and_its_commands_make_what_the_hook_makes(machine):
+    machine.by_hand()
+    before = machine.state()
+    commands = machine.event("up-client", "--dry-run", *NET)
+    assert machine.state() == before and not machine.run("sh", "-c", "ls /run/vti-updown 2>/dev/null")
+    machine.run("sh", "-ec", "\n".join(commands))
+    pasted = machine.state()
+    machine.run("ip", "link", "del", "vti1")
+    assert machine.state() == before
+    machine.up(*NET)
+    assert without_indexes(machine.state()) == without_indexes(pasted)
+
+
+def without_indexes(state):
+    """A network state without what a link made anew has anew, and without the protocol number of addresses."""
+    lines = (line.removesuffix(" proto 0x32 vti1") for line in state.splitlines())
+    return [line.partition(": ")[2] if line[:1].isdigit() else line for line in lines]
+
+
+def test_a_dry_down_prints_what_would_go(machine):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    made = machine.state()
+    machine.by_hand()
+    assert machine.event("down-client", "--dry-run") == [
+        "ip route del 10.2.0.0/16 dev vti1 proto 50",
+        "ip addr del 10.3.0.1/32 dev vti1",
+        "sysctl -w net.ipv4.conf.vti1.disable_policy=0",
+    ]
+    assert machine.state() == made
+
+
+def test_a_second_equal_up_by_hand_replaces_the_first(machine):
+    machine.by_hand()
+    before = machine.state()
+    machine.up(*NET)
+    made = machine.state()
+    machine.up(*NET)
+    assert machine.state() == made
+    machine.down()
+    assert machine.state() == before
+
+
+# The installed script
+
+
+def test_the_installed_hook_runs_from_charons_bare_environment(machine):
+    before = machine.state()
+    bare = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    flags = " ".join(NET)
+    for verb, said in (("up-client", "gw: vti1 up"), ("down-client", "gw: vti1 down")):
+        done = subprocess.run(["/bin/sh", "-c", f"2>&1 {INSTALLED} {flags}"], env=environment(verb) | bare, stdout=subprocess.PIPE,
+                              text=True, check=True)  # fmt: skip
+        assert done.stdout.startswith(said)
+    assert machine.state() == before
