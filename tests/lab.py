@@ -49,6 +49,8 @@ VM_PROGRAMS = {
     "/bin/busybox": "busybox-static",
 }
 KERNEL_PACKAGE = "linux-image-amd64"
+PASSED_ON = ("CI", "TERM", "COLUMNS", "PYTEST_ADDOPTS")
+"""Variables that the virtual machine gets, too, beside VTI_UPDOWN_…."""
 SHELL = ["bash", "-i"]
 BOOT_SECONDS = 90
 """A virtual machine that has not started the command by then will not; without KVM it takes about 10."""
@@ -187,7 +189,7 @@ def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: b
     for file in (started, status):
         file.unlink(missing_ok=True)
     job = EXCHANGE / "job"
-    variables = {name: os.environ[name] for name in ("CI", "TERM", "COLUMNS", "PYTEST_ADDOPTS", "HYPOTHESIS_SEED") if name in os.environ}
+    variables = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("VTI_UPDOWN_")}
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     job.write_text(
         f"export PATH={VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin VTI_UPDOWN_IN_VM=1\n{exports}"

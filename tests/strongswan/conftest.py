@@ -1,0 +1,95 @@
+"""Two hosts with a charon each, shared by the tests of a module: moon with the hook, and sun, a gateway without it."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from hosts import Host, wire
+
+SECRETS = 'moon sun : PSK "for tests only"\n'
+
+MOON_STRONGSWAN = """charon {
+    install_routes = no
+    install_virtual_ip = no
+    make_before_break = %s
+}
+"""
+SUN_STRONGSWAN = "charon {\n}\n"
+
+SUN_CONF = """
+conn vpn
+    left=192.168.0.2
+    leftid=sun
+    leftauth=psk
+    leftsubnet=0.0.0.0/0,::/0
+    right=%any
+    rightid=moon
+    rightauth=psk
+    rightsourceip=10.3.0.1,fd00:3::1
+    auto=add
+"""
+
+
+class Pair:
+    """moon and sun, wired: 192.168.0.1 and .2, fec0::1 and ::2; 10.2.0.1, 10.9.0.1 and fd00:2::1 are behind sun."""
+
+    def __init__(self, moon: Host, sun: Host) -> None:
+        self.moon, self.sun = moon, sun
+        self.before = ""
+        self._read = 0
+        wire(moon, sun, addresses=[("192.168.0.1/24", "192.168.0.2/24"), ("fec0::1/16", "fec0::2/16")])
+        moon.run("ip", "route", "add", "default", "via", "192.168.0.2")
+        for address in ("10.2.0.1/16", "10.9.0.1/16", "fd00:2::1/128"):
+            sun.run("ip", "addr", "add", address, "dev", "lo")
+
+    def events(self, count: int, seconds: float = 30) -> list[str]:
+        """Waits for the hook's next `count` reports in moon's log, and returns them."""
+        end = time.monotonic() + seconds
+        while len(log := self.moon.hook_log()) < self._read + count and time.monotonic() < end:
+            time.sleep(0.1)
+        new = log[self._read :]
+        self._read = len(log)
+        assert len(new) == count, (new, self.moon.log()[-4000:])
+        return new
+
+    def no_events(self) -> None:
+        """Nothing has called the hook since the last `events`."""
+        time.sleep(1)
+        assert self.moon.hook_log()[self._read :] == []
+
+    def up(self, name: str, count: int = 1) -> list[str]:
+        self.moon.run("swanctl", "--initiate", "--child", name)
+        return self.events(count)
+
+    def down(self, name: str, count: int = 1) -> list[str]:
+        """Ends the IKE_SA."""
+        self.moon.run("swanctl", "--terminate", "--ike", name)
+        return self.events(count)
+
+    def both_ways(self, family: int = 4) -> None:
+        """Packets pass through the tunnel in both directions."""
+        inner, virtual = ("10.2.0.1", "10.3.0.1") if family == 4 else ("fd00:2::1", "fd00:3::1")
+        assert self.moon.ping(inner) == 3
+        assert self.sun.ping(virtual, source=inner) == 3
+
+    def as_before(self) -> None:
+        """moon's whole network state is what it was before the tunnels, and nothing is on record."""
+        time.sleep(0.3)
+        assert self.moon.network_state() == self.before
+        count = "import glob,sqlite3; f,=glob.glob('/run/vti-updown/*.sqlite'); c=sqlite3.connect(f);"
+        count += "print([c.execute('select count(*) from '+t).fetchone()[0] for t in ('reference','wish','applied')])"
+        assert self.moon.run("python3", "-c", count) == "[0, 0, 0]\n"
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[Pair]:
+    with Host("moon") as moon, Host("sun") as sun:
+        yield Pair(moon, sun)
+
+
+@pytest.fixture
+def as_before(pair: Pair) -> Iterator[None]:
+    """The test has to leave moon as it found it."""
+    pair.before = pair.moon.network_state()
+    yield
+    pair.as_before()

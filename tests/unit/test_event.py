@@ -1,0 +1,118 @@
+"""What an environment may say, and what is refused with the variable's name."""
+
+import ipaddress
+
+import pytest
+from events import environment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vti_updown.errors import Refusal
+from vti_updown.event import EventError, Mark, parse
+
+
+def refused(**changed):
+    with pytest.raises(EventError) as caught:
+        parse(environment(**changed))
+    return caught.value.message
+
+
+def test_a_recorded_environment_is_read_whole():
+    event = parse(environment())
+    assert (event.up, event.family, event.connection, event.unique_id) == (True, 4, "gw", 1)
+    assert (str(event.me), str(event.peer), event.my_id, event.peer_id) == ("192.168.0.1", "192.168.0.2", "moon", "sun")
+    assert (str(event.my_selector.network), str(event.peer_selector.network)) == ("10.3.0.1/32", "0.0.0.0/0")
+    assert [str(ip) for ip in event.virtual_ips] == ["10.3.0.1", "fec3::1"]
+    assert event.mark_in == event.mark_out == Mark(2, 0xFFFFFFFF)
+    assert event.if_id_in is event.if_id_out is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "up", "family"),
+    [
+        ("up-client", True, 4), ("up-client-v6", True, 6), ("up-host", True, 4), ("up-host-v6", True, 6),
+        ("down-client", False, 4), ("down-client-v6", False, 6), ("down-host", False, 4), ("down-host-v6", False, 6),
+    ],
+)  # fmt: skip
+def test_each_verb_says_which_way_and_which_family(verb, up, family):
+    event = parse(environment(verb))
+    assert (event.up, event.family) == (up, family)
+
+
+@pytest.mark.parametrize("verb", ["", "up", "prepare-client", "up-client-v4", "UP-CLIENT", "up-client\n"])
+def test_other_verbs_are_refused(verb):
+    assert "PLUTO_VERB" in refused(VERB=verb)
+
+
+def test_all_virtual_ips_are_read_and_the_legacy_variable_only_without_them():
+    event = parse(environment(MY_SOURCEIP4_2="10.3.0.2", MY_SOURCEIP="10.9.9.9"))
+    assert [str(ip) for ip in event.virtual_ips] == ["10.3.0.1", "10.3.0.2", "fec3::1"]
+    event = parse(environment(MY_SOURCEIP4_1=None, MY_SOURCEIP6_1=None, MY_SOURCEIP="10.9.9.9"))
+    assert [str(ip) for ip in event.virtual_ips] == ["10.9.9.9"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ME", "192.168.0.1%eth0"), ("ME", "fe80::1%eth0\nFAKE: x"), ("ME", "192.168.0.256"), ("ME", "١٩٢.168.0.1"), ("ME", "3232235521"),
+        ("PEER", "%any"), ("PEER", "sun"), ("PEER", "192.168.0.2 "), ("UNIQUEID", "1_0"), ("UNIQUEID", " 7 "), ("UNIQUEID", "-1"),
+        ("UNIQUEID", "٧"), ("UNIQUEID", "4294967296"), ("MARK_IN", "2/"), ("MARK_IN", "2/0x1ffffffff"), ("MARK_IN", "0x2"),
+        ("MARK_OUT", "2/0xzz"), ("MARK_OUT", "4294967296/0xffffffff"), ("IF_ID_IN", "-5"), ("IF_ID_OUT", "4294967296"),
+        ("MY_CLIENT", "10.3.0.1"), ("MY_CLIENT", "10.3.0.1/24"), ("MY_CLIENT", "10.3.0.1/33"), ("PEER_CLIENT", "fe80::%1/64"),
+        ("PEER_CLIENT", "10.0.0.0/255.0.0.0"), ("MY_PORT", "65536"), ("MY_PORT", "1:"), ("MY_PROTOCOL", "x"),
+        ("MY_SOURCEIP4_1", "10.3.0.1/32"),
+    ],
+)  # fmt: skip
+def test_what_charon_would_not_write_is_refused_by_name(name, value):
+    message = refused(**{name: value})
+    assert message.startswith(f"PLUTO_{name}=")
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("name", ["VERB", "CONNECTION", "UNIQUEID", "ME", "PEER", "MY_CLIENT", "PEER_CLIENT"])
+def test_what_an_up_cannot_do_without_is_asked_for_by_name(name):
+    assert refused(**{name: None}) == f"PLUTO_{name} is not set"
+
+
+def test_a_down_needs_no_endpoints():
+    event = parse(environment("down-client", ME=None, PEER="%any"))
+    assert event.me is event.peer is None
+
+
+@pytest.mark.parametrize(("text", "told"), [("80", "80"), ("1024:65535", "1024:65535"), ("65535:0", "65535:0"), ("0", "0")])
+def test_ports_are_kept_as_charon_writes_them(text, told):
+    assert parse(environment(PEER_PORT=text)).peer_selector.port == told
+
+
+def test_a_mapped_address_is_the_ipv4_address():
+    assert parse(environment(ME="::ffff:192.168.0.1")).me == ipaddress.ip_address("192.168.0.1")
+
+
+def test_an_endpoints_own_address_is_the_host_whatever_its_family():
+    event = parse(environment("up-host", MY_CLIENT="192.168.0.1/32"))
+    assert event.my_selector.seen_from(event.me) == "host"
+    event = parse(environment("down-host-v6", MY_CLIENT="fec0::1/128", PEER_CLIENT="fec0::2/128", ME="fec0::1", PEER="fec0::2"))
+    assert event.my_selector.seen_from(event.me) == "host"
+    assert event.peer_selector.seen_from(event.peer) == "host"
+
+
+@given(st.dictionaries(st.sampled_from(sorted(environment())), st.text(min_size=0, max_size=40), max_size=4))
+def test_no_value_whatever_makes_anything_but_an_event_or_one_printable_line(changed):
+    try:
+        parse(environment() | changed)
+    except Refusal as refusal:
+        assert refusal.message.isprintable() and refusal.hint.isprintable()
+        assert refusal.message.startswith("PLUTO_") or refusal.message.startswith("unknown PLUTO_VERB")
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_bytes_that_are_no_text_are_escaped(raw):
+    value = raw.replace(b"\0", b"").decode("utf-8", "surrogateescape")
+    with pytest.raises(EventError) as caught:
+        parse(environment(ME=value + "x"))
+    assert caught.value.message.isprintable()
+    caught.value.message.encode("utf-8")
+
+
+def test_a_variable_of_any_length_is_refused():
+    assert refused(PEER_ID="x" * 5000) == "PLUTO_PEER_ID is longer than 4096 bytes"
