@@ -4,6 +4,7 @@
 Prints medians, their spread and ratios, and what each import costs. Nothing here is asserted: times are for people.
 """
 
+import ctypes
 import os
 import statistics
 import subprocess
@@ -68,11 +69,12 @@ def paired(commands: dict[str, Callable[[], None]], seconds: float = SECONDS) ->
 
 def shown(times: list[float]) -> str:
     quarters = statistics.quantiles(times, n=4)
-    return f"{1000 * statistics.median(times):8.1f} ms  (half within {1000 * quarters[0]:.1f} … {1000 * quarters[2]:.1f}, n={len(times)})"
+    low, middle, high = (1000 * quarter for quarter in quarters)
+    return f"{middle:8.1f} ms  (half within {low:.1f} … {high:.1f}, n={len(times)})"
 
 
-def events(host: Host) -> None:
-    """An up and a down each, by script and hook in turn, in one host's namespaces; this process enters them itself."""
+def events() -> None:
+    """An up and a down each, by script and hook in turn, in the namespaces of this process."""
     script = Path("/run/updown")
     script.write_text(SCRIPT)
     script.chmod(0o755)
@@ -82,9 +84,15 @@ def events(host: Host) -> None:
     def call(command: str, verb: str) -> Callable[[], None]:
         # As charon calls it: through the shell, both streams in a pipe that is read to its end.
         variables = environment(verb) | bare
-        return lambda: subprocess.run(["/bin/sh", "-c", f"2>&1 {command}"], env=variables, stdout=subprocess.PIPE, check=True)  # type: ignore[func-returns-value]
 
-    times = paired({f"{verb} {name}": call(command, verb) for name, command in words.items() for verb in ("up-client", "down-client")})
+        def run() -> None:
+            subprocess.run(["/bin/sh", "-c", f"2>&1 {command}"], env=variables, stdout=subprocess.PIPE, check=True)
+
+        return run
+
+    times = paired(
+        {f"{verb} {name}": call(command, verb) for name, command in words.items() for verb in ("up-client", "down-client")}
+    )
     print("One event, whole process, /bin/sh included:")
     for verb in ("up-client", "down-client"):
         for name in words:
@@ -99,7 +107,11 @@ def imports() -> None:
 
     def call(statement: str) -> Callable[[], None]:
         code = f"import sys; sys.path.append({packages!r}); {statement}"
-        return lambda: subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)  # type: ignore[func-returns-value]
+
+        def run() -> None:
+            subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+        return run
 
     times = paired({name: call(statement) for name, statement in IMPORTS}, SECONDS / 2)
     base = statistics.median(times["nothing"])
@@ -115,14 +127,13 @@ def main() -> int:
             _enter(namespace)
             os.close(namespace)
         subprocess.run(["ip", "addr", "add", "192.168.0.1/24", "dev", "lo"], check=True)
-        events(host)
+        events()
         imports()
     return 0
 
 
 def _enter(namespace: int) -> None:
-    import ctypes  # noqa: PLC0415  os.setns() is there from Python 3.12 on
-
+    # os.setns() is there from Python 3.12 on.
     if ctypes.CDLL(None, use_errno=True).setns(namespace, 0):
         raise OSError(ctypes.get_errno(), "setns")
 

@@ -132,20 +132,27 @@ class Host:
     def log(self) -> str:
         return self.run("cat", "/run/charon.log", check=False)
 
-    def hook_log(self) -> list[str]:
-        """What the hook printed, as charon logged it."""
-        return re.findall(r"updown: (.*)", self.log())
+    def hook_log(self, at_least: int = 0) -> list[str]:
+        """What the hook printed, as charon logged it; waits for `at_least` lines, as charon's commands do not."""
+        end = time.monotonic() + WAIT_SECONDS
+        while len(said := re.findall(r"updown: (.*)", self.log())) < at_least and time.monotonic() < end:
+            time.sleep(0.1)
+        return said
 
     def until(self, condition: str, seconds: float = WAIT_SECONDS) -> None:
         """Waits for a shell condition on this host."""
-        words = ["sh", "-c", f"n=0; until {condition}; do n=$((n+1)); [ $n -lt {int(seconds * 10)} ] || exit 1; sleep 0.1; done"]
+        words = [
+            "sh",
+            "-c",
+            f"n=0; until {condition}; do n=$((n+1)); [ $n -lt {int(seconds * 10)} ] || exit 1; sleep 0.1; done",
+        ]
         if self.call(*words, timeout=seconds * 10).returncode:
             raise Failed(f"{self.name}: {condition} did not come true in {seconds} s\n{self.log()}")
 
     # What is there
 
     def network_state(self) -> str:
-        """The whole network state as text: links, addresses, rules, routes of all tables, settings. Equal when nothing changed."""
+        """The whole network state as text: links, addresses, rules, all tables' routes, settings; equal if nothing changed."""
         script = (
             r"printf 'link\naddr\nrule\nroute show table all\nxfrm policy\n' | ip -d -batch -;"
             r"printf 'rule\nroute show table all\n' | ip -6 -d -batch -;"
@@ -153,6 +160,8 @@ class Host:
         )
         text = self.run("sh", "-c", script)
         text = re.sub(r"(valid_lft|preferred_lft|expires) \S+( sec)?", "", text)  # they run down
+        text = re.sub(r"(?m)^220:\tfrom all lookup 220.*\n", "", text)  # charon's own, there as long as it runs
+        text = re.sub(r"(?m)^src \S+ dst \S+ *\n\tsocket .*\n", "", text)  # of charon's own sockets
         # Links that a module brings along are there as soon as anyone has loaded it.
         text = re.sub(rf"(?m)^\d+: ({FALLBACK_LINKS})[@:].*\n(?:    .*\n)*", "", text)
         return re.sub(rf"(?m)^/proc/sys/net/ipv./conf/({FALLBACK_LINKS})/.*\n", "", text)
@@ -172,7 +181,22 @@ class Host:
 def wire(one: Host, other: Host, name: str = "eth0", addresses: Iterable[tuple[str, str]] = ()) -> None:
     """A cable between two hosts, `name` at both ends, with pairs of addresses."""
     # Only the network namespace is entered, so that `netns` finds the other host's process.
-    words = ["nsenter", "-t", str(one.pid), "-n", "ip", "link", "add", name, "type", "veth", "peer", name, "netns", str(other.pid)]
+    words = [
+        "nsenter",
+        "-t",
+        str(one.pid),
+        "-n",
+        "ip",
+        "link",
+        "add",
+        name,
+        "type",
+        "veth",
+        "peer",
+        name,
+        "netns",
+        str(other.pid),
+    ]
     subprocess.run(words, check=True)
     for host in (one, other):
         host.run("ip", "link", "set", name, "up")
@@ -190,7 +214,9 @@ class Capture:
         self.file = f"/run/capture-{os.urandom(4).hex()}"
 
     def __enter__(self) -> "Capture":
-        words = self.host.command("tcpdump", "-Z", "root", "-p", "--immediate-mode", "-U", "-n", "-i", self.link, "-w", self.file, self.expression)
+        words = self.host.command(
+            "tcpdump", "-Z", "root", "-p", "--immediate-mode", "-U", "-n", "-i", self.link, "-w", self.file, self.expression
+        )
         self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert self._process.stderr is not None
         while b"listening" not in (line := self._process.stderr.readline()):

@@ -10,6 +10,7 @@ What is built is kept in /var/lib/vti-updown-lab (or $VTI_UPDOWN_LAB) and used a
 to install packages. It uses the standard library only, and must run before anything is installed.
 """
 
+import fcntl
 import hashlib
 import os
 import pty
@@ -65,12 +66,25 @@ def die(text: str, hint: str) -> None:
     sys.exit(1)
 
 
-def quiet(*command: str, **options: object) -> None:
+def quiet(*command: str, cwd: str | None = None, env: dict[str, str] | None = None) -> None:
     """Runs a command that has nothing to say unless it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", **options)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False, cwd=cwd, env=env
+    )
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         die(f"{shlex.join(command)} failed", "see above")
+
+
+def alone() -> None:
+    """Waits for another run to end: it uses what this one would make anew."""
+    LAB.mkdir(parents=True, exist_ok=True)
+    lock = os.open(LAB / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        progress("waiting for another run to end")
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 # What this machine needs
@@ -79,7 +93,11 @@ def quiet(*command: str, **options: object) -> None:
 def install(programs: dict[str, str], *more: str) -> None:
     """Installs the packages of the programs that are missing."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = {package for program, package in programs.items() if shutil.which(program, path=path) is None and not Path(program).exists()}
+    missing = {
+        package
+        for program, package in programs.items()
+        if shutil.which(program, path=path) is None and not Path(program).exists()
+    }
     if not missing and not more:
         return
     packages = [*sorted(missing), *more]
@@ -102,7 +120,7 @@ def python() -> str:
 
 
 def environment() -> None:
-    """The tests' Python: an environment of its own, made anew when pyproject.toml has changed, with the hook installed in it."""
+    """The tests' Python: an environment of its own with the hook in it, made anew when pyproject.toml has changed."""
     probe = subprocess.run([python(), "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL, check=False)
     if probe.returncode:
         install({}, "python3-venv")
@@ -129,8 +147,12 @@ def has_vti() -> bool:
     """Whether this machine's kernel can make a VTI, tried in a namespace that ends with the try."""
     if os.geteuid():
         return False
-    script = "ip link add vtitry type vti local 192.0.2.1 remote 192.0.2.2 key 1 && ip link add vti6try type vti6 local 2001:db8::1"
-    done = subprocess.run(["unshare", "-n", "sh", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    script = (
+        "ip link add vtitry type vti local 192.0.2.1 remote 192.0.2.2 key 1 && ip link add vti6try type vti6 local 2001:db8::1"
+    )
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    )
     return done.returncode == 0
 
 
@@ -267,6 +289,8 @@ def tool_environment() -> dict[str, str]:
 
 def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if words:
+        alone()
     if words == ["prepare"]:
         prepare()
         return 0

@@ -120,10 +120,10 @@ def _begin_up(event: Event, settings: Settings | Refusal, charon: str, ledger: L
 
 def _begin_down(event: Event, charon: str, ledger: Ledger) -> Change:
     """Finds the reference that the `down` ends, and ends it."""
-    ending = lineage.ends(ledger.lives(charon, event), event, ledger.knows(charon, event.unique_id))
+    ending = lineage.ends(ledger.lives(charon, event), event, ledger.heard(charon, event))
     if ending.reference is None:
         return Change(ledger.clear_stale(process.alive, []), None)
-    ledger.learn(charon, event.unique_id)
+    ledger.learn(charon, event)
     if ending.rekeyed is not None:
         ledger.rekey(charon, ending.rekeyed, event.unique_id)
     keys = ledger.end(ending.reference)

@@ -19,7 +19,7 @@ from types import FrameType
 
 from .errors import Refusal
 from .event import Event
-from .lineage import Life, identity
+from .lineage import Heard, Life, identity
 from .state import Address, Applied, Link, Noun, Route, Step, read, write
 from .text import shown
 
@@ -35,15 +35,17 @@ SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater
-    charon TEXT NOT NULL,                     -- PID and start time of the charon that called; empty by hand
+    charon TEXT NOT NULL,                     -- who called: a row of charon
     identity TEXT NOT NULL,                   -- lineage.identity() as JSON
     unique_id INTEGER NOT NULL,
+    born INTEGER NOT NULL,                    -- unique_id at its up
     connection TEXT NOT NULL,
     virtual_ips TEXT NOT NULL,
     me TEXT NOT NULL,
     peer TEXT NOT NULL,
     since TEXT NOT NULL                       -- UTC, for people
 );
+CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- PID and start time; empty by hand
 CREATE INDEX reference_identity ON reference (charon, identity);
 CREATE INDEX reference_unique_id ON reference (charon, unique_id);
 CREATE TABLE wish (
@@ -63,7 +65,12 @@ CREATE TABLE applied (
 CREATE INDEX applied_link ON applied (link);
 CREATE INDEX applied_ip ON applied (ip) WHERE ip IS NOT NULL;
 CREATE INDEX applied_unsure ON applied (key) WHERE NOT sure;
-CREATE TABLE known (charon TEXT NOT NULL, unique_id INTEGER NOT NULL, PRIMARY KEY (charon, unique_id)) WITHOUT ROWID;
+CREATE TABLE known (
+    charon TEXT NOT NULL, unique_id INTEGER NOT NULL, identity TEXT NOT NULL,
+    open INTEGER NOT NULL,                    -- ups less downs with this ID
+    became INTEGER NOT NULL DEFAULT 0,        -- its next ID, as far as we could tell
+    PRIMARY KEY (charon, unique_id, identity)
+) WITHOUT ROWID;
 """
 
 
@@ -104,12 +111,14 @@ class Ledger:
     def add(self, charon: str, event: Event, wishes: Iterable[Noun]) -> int:
         """Records an `up` with its wishes, and returns its number. By hand, an equal one is replaced by it."""
         told = json.dumps(identity(event))
+        self._db.execute("INSERT OR IGNORE INTO charon VALUES (?)", (charon,))
         cursor = self._db.execute(
-            "INSERT INTO reference (charon, identity, unique_id, connection, virtual_ips, me, peer, since)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO reference (charon, identity, unique_id, born, connection, virtual_ips, me, peer, since)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 charon,
                 told,
+                event.unique_id,
                 event.unique_id,
                 event.connection,
                 " ".join(map(str, event.virtual_ips)),
@@ -121,7 +130,7 @@ class Ledger:
         number = cursor.lastrowid
         assert number is not None
         self._db.executemany("INSERT INTO wish VALUES (?, ?, ?)", ((n.key, number, write(n)) for n in wishes))
-        self.learn(charon, event.unique_id)
+        self.learn(charon, event)
         return number
 
     def equal(self, charon: str, event: Event) -> list[int]:
@@ -133,11 +142,11 @@ class Ledger:
     def lives(self, charon: str, event: Event) -> list[Life]:
         """The references that a `down` may mean: those of the same charon and identity."""
         rows = self._db.execute(
-            "SELECT number, unique_id, virtual_ips, me, peer, EXISTS (SELECT 1 FROM wish WHERE reference = number)"
+            "SELECT number, unique_id, virtual_ips, me, peer, EXISTS (SELECT 1 FROM wish WHERE reference = number), born"
             " FROM reference WHERE charon = ? AND identity = ? ORDER BY number",
             (charon, json.dumps(identity(event))),
         )
-        return [Life(number, unique_id, ips, me, peer, bool(holds)) for number, unique_id, ips, me, peer, holds in rows]
+        return [Life(number, uid, ips, me, peer, bool(holds), born) for number, uid, ips, me, peer, holds, born in rows]
 
     def drop_wishes(self, number: int) -> list[str]:
         """Takes the wishes of a reference away, and returns their keys."""
@@ -161,18 +170,27 @@ class Ledger:
 
     # Unique IDs
 
-    def knows(self, charon: str, unique_id: int) -> bool:
-        """Whether an event has told of this IKE_SA of that charon."""
-        row = self._db.execute("SELECT 1 FROM known WHERE charon = ? AND unique_id = ?", (charon, unique_id)).fetchone()
-        return row is not None
+    def heard(self, charon: str, event: Event) -> Heard | None:
+        """What events before this one have told of its identity under its unique ID."""
+        row = self._db.execute(
+            "SELECT open, became FROM known WHERE charon = ? AND unique_id = ? AND identity = ?",
+            (charon, event.unique_id, json.dumps(identity(event))),
+        ).fetchone()
+        return None if row is None else Heard(*row)
 
-    def learn(self, charon: str, unique_id: int) -> None:
-        self._db.execute("INSERT OR IGNORE INTO known VALUES (?, ?)", (charon, unique_id))
-        self._db.execute("DELETE FROM known WHERE charon = ? AND unique_id < ?", (charon, unique_id - IDS_KEPT))
+    def learn(self, charon: str, event: Event) -> None:
+        """Counts an `up`, or a `down` that ended a reference."""
+        self._db.execute(
+            "INSERT INTO known (charon, unique_id, identity, open) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET open = open + excluded.open",
+            (charon, event.unique_id, json.dumps(identity(event)), 1 if event.up else -1),
+        )
+        self._db.execute("DELETE FROM known WHERE charon = ? AND unique_id < ?", (charon, event.unique_id - IDS_KEPT))
 
     def rekey(self, charon: str, old: int, new: int) -> None:
         """The IKE_SA `old` was rekeyed to `new`: all its references are now the new one's."""
         self._db.execute("UPDATE reference SET unique_id = ? WHERE charon = ? AND unique_id = ?", (new, charon, old))
+        self._db.execute("UPDATE known SET became = ? WHERE charon = ? AND unique_id = ?", (new, charon, old))
 
     # A charon that is gone
 
@@ -195,11 +213,12 @@ class Ledger:
                 freed += self.end(number)
             if self._db.execute("SELECT 1 FROM reference WHERE charon = ? LIMIT 1", (charon,)).fetchone() is None:
                 self._db.execute("DELETE FROM known WHERE charon = ?", (charon,))
+                self._db.execute("DELETE FROM charon WHERE name = ?", (charon,))
         return freed
 
     def charons(self) -> list[str]:
         """Every charon that has called; not what was done by hand."""
-        return [charon for (charon,) in self._db.execute("SELECT DISTINCT charon FROM known WHERE charon != ''")]
+        return [charon for (charon,) in self._db.execute("SELECT name FROM charon WHERE name != ''")]
 
     # Wishes and what was applied
 
@@ -346,6 +365,8 @@ def _own_directory(directory: str) -> None:
 def _open(file: str) -> Ledger:
     old_mask = os.umask(0o077)
     try:
+        if os.path.islink(file):  # never ours, and never followed
+            os.unlink(file)
         return Ledger(sqlite3.connect(file, isolation_level=None))
     except sqlite3.OperationalError:  # no room, no rights: the file itself is not to blame
         raise

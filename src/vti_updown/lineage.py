@@ -17,12 +17,23 @@ class Life(NamedTuple):
     number: int
     """Of the reference; a later one is greater."""
     unique_id: int
-    """The IKE_SA's, as of the last event that told of it."""
+    """The IKE_SA's, as far as the events tell: that of its `up`, or a later one that a `down` was taken to tell of."""
     virtual_ips: str
     me: str
     peer: str
     holds: bool = True
     """False where the `up` failed, so that nothing was set up for it."""
+    born: int = 0
+    """The unique ID of its `up`. Never a guess."""
+
+
+class Heard(NamedTuple):
+    """What events with a `down`'s unique ID have told of its identity before."""
+
+    open: int
+    """How many more `up`s than `down`s."""
+    became: int = 0
+    """The unique ID that a `down` was taken to tell of as this one's next; 0 where there was none."""
 
 
 class Ending(NamedTuple):
@@ -52,21 +63,19 @@ def same_but_for_mark(one: tuple[object, ...], other: tuple[object, ...]) -> boo
 
 
 def life(number: int, event: Event) -> Life:
-    return Life(number, event.unique_id, " ".join(map(str, event.virtual_ips)), str(event.me), str(event.peer))
+    unique_id, ips = event.unique_id, " ".join(map(str, event.virtual_ips))
+    return Life(number, unique_id, ips, str(event.me), str(event.peer), born=unique_id)
 
 
-def ends(candidates: Collection[Life], event: Event, known: bool) -> Ending:
+def ends(candidates: Collection[Life], event: Event, heard: Heard | None) -> Ending:
     """The reference that this `down` ends, of `candidates`: those of the same charon and the same identity.
 
-    `known` says whether an event before this one told of its unique ID. If so, only that IKE_SA's own references can be
-    meant. If not, the IKE_SA was rekeyed since, so its ID was a lower one; the likeliest is the one that agrees in what
-    MOBIKE and a new virtual IP may have changed, then the one with the greatest ID. Of equals, one that holds nothing
-    goes first (in doubt, keep), then the oldest.
+    `heard` is what was told under the event's unique ID of this identity; None where nothing was. Of those that can be
+    meant, the likeliest is the one that agrees in virtual IPs and endpoints (MOBIKE may have moved another there, but
+    need not have), then the one with the greatest ID (old IKE_SAs are the ones given up). Of equals, one that holds
+    nothing goes first (in doubt, keep), then the oldest.
     """
-    if known:
-        possible = [one for one in candidates if one.unique_id == event.unique_id]
-    else:
-        possible = [one for one in candidates if one.unique_id < event.unique_id]
+    possible = _possible(candidates, event.unique_id, heard)
     if not possible:
         return Ending(None)
     told = life(0, event)
@@ -76,4 +85,19 @@ def ends(candidates: Collection[Life], event: Event, known: bool) -> Ending:
         return one.virtual_ips == told.virtual_ips, same_path, one.unique_id, not one.holds, -one.number
 
     found = max(possible, key=likeness)
-    return Ending(found.number, None if known else found.unique_id)
+    return Ending(found.number, None if found.unique_id == event.unique_id else found.unique_id)
+
+
+def _possible(candidates: Collection[Life], unique_id: int, heard: Heard | None) -> list[Life]:
+    own = [one for one in candidates if one.unique_id == unique_id]
+    if own:
+        return own
+    if heard is None:
+        # The IKE_SA was rekeyed since that `up`, so the `up` had a lower ID; perhaps one that we took for another's.
+        lower = [one for one in candidates if one.unique_id < unique_id]
+        return lower or [one for one in candidates if one.born < unique_id]
+    if heard.open > 0:
+        # An IKE_SA that was rekeyed never speaks under its old ID again. This one does, so its reference was ended in
+        # another's stead, and that one's is left: it was among those that could be meant then.
+        return [one for one in candidates if one.unique_id <= heard.became]
+    return []  # a second `down`

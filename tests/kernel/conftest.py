@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+
 from events import environment
 from hosts import Host
-
 from vti_updown import cli, process
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
@@ -109,7 +109,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     try:
         _checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
         _checked(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, None))
-        sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; ip link set lo up; ip link add eth0 type veth peer name lan; ip link set lan up; ip link set eth0 up;"
+        sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; ip link set lo up;"
+           "ip link add eth0 type veth peer name lan; ip link set lan up; ip link set eth0 up;"
            "ip addr add 192.168.0.1/24 dev eth0; ip addr add fec0::1/16 dev eth0 nodad;"
            "ip route add default via 192.168.0.254")  # fmt: skip
         yield Machine(monkeypatch, capfd)

@@ -3,9 +3,9 @@
 import subprocess
 
 import pytest
+
 from events import environment
 from hosts import INSTALLED
-
 from vti_updown.kernel import GROUP, Kernel, KernelError, Outcome
 from vti_updown.state import Step
 
@@ -25,9 +25,7 @@ def test_up_makes_the_link_its_address_its_route_and_its_setting(machine):
 
 def test_second_selector_pair_adds_ipv6_to_the_same_link(machine):
     machine.up(*NET)
-    assert machine.up(*NET, verb="up-client-v6") == [
-        "gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, fec3::1/128, fec2::/16"
-    ]
+    assert machine.up(*NET, verb="up-client-v6") == ["gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, fec3::1/128, fec2::/16"]
     assert machine.links() == ["vti1"]
     assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
     assert "fec2::/16 proto 50 src fec3::1 metric 1024 pref medium" in machine.routes("vti1", 6)
@@ -209,7 +207,9 @@ def test_a_unique_mark_follows_the_newest_and_falls_back(machine):
 def test_two_peers_behind_one_nat_are_refused_with_both_named(machine):
     machine.up()
     made = machine.state()
-    lines = machine.event("up-client", PEER_ID="star", CONNECTION="gw2", UNIQUEID=2, MARK_IN="3/0xffffffff", MARK_OUT="3/0xffffffff")
+    lines = machine.event(
+        "up-client", PEER_ID="star", CONNECTION="gw2", UNIQUEID=2, MARK_IN="3/0xffffffff", MARK_OUT="3/0xffffffff"
+    )
     assert machine.status == 2
     assert lines == ["error: gw2: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; use if_id"]
     assert machine.state() == made
@@ -502,7 +502,7 @@ def test_the_installed_hook_runs_from_charons_bare_environment(machine):
     bare = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     flags = " ".join(NET)
     for verb, said in (("up-client", "gw: vti1 up"), ("down-client", "gw: vti1 down")):
-        done = subprocess.run(["/bin/sh", "-c", f"2>&1 {INSTALLED} {flags}"], env=environment(verb) | bare, stdout=subprocess.PIPE,
-                              text=True, check=True)  # fmt: skip
+        call = ["/bin/sh", "-c", f"2>&1 {INSTALLED} {flags}"]
+        done = subprocess.run(call, env=environment(verb) | bare, stdout=subprocess.PIPE, text=True, check=True)
         assert done.stdout.startswith(said)
     assert machine.state() == before

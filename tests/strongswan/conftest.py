@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from hosts import Host, wire
 
 SECRETS = 'moon sun : PSK "for tests only"\n'
@@ -42,11 +43,9 @@ class Pair:
         for address in ("10.2.0.1/16", "10.9.0.1/16", "fd00:2::1/128"):
             sun.run("ip", "addr", "add", address, "dev", "lo")
 
-    def events(self, count: int, seconds: float = 30) -> list[str]:
-        """Waits for the hook's next `count` reports in moon's log, and returns them."""
-        end = time.monotonic() + seconds
-        while len(log := self.moon.hook_log()) < self._read + count and time.monotonic() < end:
-            time.sleep(0.1)
+    def events(self, count: int) -> list[str]:
+        """Waits for the hook's next `count` lines in moon's log, and returns them."""
+        log = self.moon.hook_log(at_least=self._read + count)
         new = log[self._read :]
         self._read = len(log)
         assert len(new) == count, (new, self.moon.log()[-4000:])

@@ -3,10 +3,10 @@
 import ipaddress
 
 import pytest
-from events import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events import environment
 from vti_updown.errors import Refusal
 from vti_updown.event import EventError, Mark, parse
 

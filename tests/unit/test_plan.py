@@ -3,8 +3,8 @@
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from events import environment
 
+from events import environment
 from vti_updown.event import parse
 from vti_updown.plan import Answers, PlanError, plan
 from vti_updown.settings import Settings
