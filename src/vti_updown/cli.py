@@ -43,6 +43,9 @@ def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
         told = event.parse(environ)
         say(_rehearsed(*hook.rehearse(told, settings)) if dry_run else hook.run(told, settings))
+    except ModuleNotFoundError as missing:
+        say([error_line(Refusal(f"this Python has no module {missing.name}", "install vti-updown again", 1), environ)])
+        return 1
     except Refusal as refusal:
         say([error_line(refusal, environ)])
         return refusal.status

@@ -8,10 +8,10 @@ from . import lineage, process
 from .errors import Refusal
 from .event import Event, IPAddress
 from .kernel import Kernel
-from .ledger import Ledger, opened, snapshot
+from .ledger import Ledger, StorageError, opened, snapshot
 from .plan import Answers, PlanError, plan
 from .settings import Settings
-from .state import Address, Link, Noun, Route, Setting, Step, difference
+from .state import Address, Link, Noun, Route, Setting, Step, difference, link_key
 from .text import fitted, line, shown
 
 LINES = 3
@@ -36,6 +36,8 @@ class Taken(NamedTuple):
     """What came of the steps."""
 
     steps: list[Step]
+    names: dict[str, str]
+    """The name of each link that they touch, by its key."""
     notes: list[str]
     refused: Refusal | None = None
     """Why a step that the event cannot do without was not taken."""
@@ -48,11 +50,29 @@ def run(event: Event, settings: Settings | Refusal) -> list[str]:
 
     Settings that are wrong are given as the Refusal that says so: an `up` fails by it, a `down` needs none.
     """
+    with closing(Kernel()) as kernel:
+        try:
+            with opened(kernel.namespace()) as ledger:
+                return _event(event, settings, ledger, kernel)
+        except StorageError as error:
+            # The tunnel comes up all the same. What a later event has to know then is adopted from the kernel.
+            with closing(snapshot(kernel.namespace())) as ledger:
+                lines = _event(event, settings, ledger, kernel)
+            return [*lines[: LINES - 1], line(f"warning: not recorded: {error.message}", f"; {error.hint}")]
+
+
+def _event(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel: Kernel) -> list[str]:
     charon = process.charon()
-    with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
-        if event.up:
-            return _up(event, settings, charon, ledger, kernel)
-        return _down(event, charon, ledger, kernel)
+    adopt_lost(charon, ledger, kernel)
+    if event.up:
+        return _up(event, settings, charon, ledger, kernel)
+    return _down(event, settings, charon, ledger, kernel)
+
+
+def adopt_lost(charon: str, ledger: Ledger, kernel: Kernel) -> None:
+    """Makes the records of what the kernel has of ours, where there are none: they were lost, or cannot be kept."""
+    if ledger.fresh and (found := kernel.ours()):
+        ledger.adopt(charon, found)
 
 
 def rehearse(event: Event, settings: Settings | Refusal) -> tuple[list[Step], dict[str, str], tuple[str, ...]]:
@@ -62,17 +82,18 @@ def rehearse(event: Event, settings: Settings | Refusal) -> tuple[list[Step], di
     """
     charon = process.charon()
     with closing(Kernel()) as kernel, closing(snapshot(kernel.namespace())) as ledger:
+        adopt_lost(charon, ledger, kernel)
         if event.up:
             change = _begin_up(event, settings, charon, ledger, kernel)
             for number in change.replaces:
                 change.keys.extend(ledger.end(number))
         else:
             owners = (charon,) if charon else ("", *ledger.charons())
-            changes = (_begin_down(event, owner, ledger) for owner in owners)
+            changes = (_begin_down(event, settings, owner, ledger, kernel) for owner in owners)
             change = next((found for found in changes if found.reference is not None), Change([], None))
         keys = _with_doubts(change.keys, ledger, kernel)
         steps = _steps(keys, ledger)
-        return steps, _names(steps, ledger), change.notes
+        return steps, link_names(steps, ledger), change.notes
 
 
 def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> list[str]:
@@ -85,21 +106,21 @@ def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger,
         raise
     own = {noun.key for noun in change.wishes}
     assert change.reference is not None
-    taken = _take(change.keys, ledger, kernel, own)
+    taken = take(change.keys, ledger, kernel, own)
     if taken.refused is not None:
         keys = ledger.drop_wishes(change.reference) if charon else ledger.end(change.reference)
-        _take(keys, ledger, kernel)
+        take(keys, ledger, kernel)
         raise taken.refused
     replaced = [key for number in change.replaces for key in ledger.end(number)]
     if replaced:
-        _take(replaced, ledger, kernel)
+        take(replaced, ledger, kernel)
     return _report_up(event, change, taken, ledger)
 
 
-def _down(event: Event, charon: str, ledger: Ledger, kernel: Kernel) -> list[str]:
-    change = _begin_down(event, charon, ledger)
+def _down(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> list[str]:
+    change = _begin_down(event, settings, charon, ledger, kernel)
     link = next((one.noun for one in ledger.applied(change.keys).values() if isinstance(one.noun, Link)), None)
-    taken = _take(change.keys, ledger, kernel)
+    taken = take(change.keys, ledger, kernel)
     return _report_down(event, change, link, taken, ledger)
 
 
@@ -118,16 +139,30 @@ def _begin_up(event: Event, settings: Settings | Refusal, charon: str, ledger: L
     return Change(keys, number, made.wishes, replaces, made.notes)
 
 
-def _begin_down(event: Event, charon: str, ledger: Ledger) -> Change:
+def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
     """Finds the reference that the `down` ends, and ends it."""
     ending = lineage.ends(ledger.lives(charon, event), event, ledger.heard(charon, event))
     if ending.reference is None:
-        return Change(ledger.clear_stale(process.alive, []), None)
+        return _give_up(event, settings, ledger, kernel) or Change(ledger.clear_stale(process.alive, []), None)
     ledger.learn(charon, event)
     if ending.rekeyed is not None:
         ledger.rekey(charon, ending.rekeyed, event.unique_id)
     keys = ledger.end(ending.reference)
     return Change([*keys, *ledger.clear_stale(process.alive, keys)], ending.reference)
+
+
+def _give_up(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel: Kernel) -> Change | None:
+    """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost."""
+    if event.me is None or event.peer is None:
+        return None
+    number = ledger.adopted(link_key("vti" if event.me.version == 4 else "vti6", event.me, event.peer))
+    if number is None:
+        return None
+    try:
+        made = plan(event, Settings() if isinstance(settings, Refusal) else settings, _answers(ledger, kernel))
+    except Refusal:
+        return None
+    return Change(ledger.give_up(number, [noun.key for noun in made.wishes if not isinstance(noun, Link)]), number)
 
 
 def _refuse_other_marks(event: Event, link: Link, ledger: Ledger) -> None:
@@ -186,12 +221,13 @@ def _steps(keys: Collection[str], ledger: Ledger) -> list[Step]:
     return difference(applied, wished, beside.values(), {key for key, link in links.items() if link.borrowed})
 
 
-def _take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[str] = ()) -> Taken:
+def take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[str] = ()) -> Taken:
     """Takes the steps over `keys`. A refused one stops it if it is of the event's `own`; the others wait for the next event."""
     keys = _with_doubts(keys, ledger, kernel)
     before = ledger.applied(keys)
     steps = _steps(keys, ledger)
-    kernel.links = ledger.applied({step.noun.link for step in steps})
+    names = link_names(steps, ledger)
+    kernel.links = ledger.applied(names)
     ledger.expect(steps)
     ledger.commit()
     notes: list[str] = []
@@ -224,10 +260,10 @@ def _take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[s
                 ledger.found(step.new, now.noun)
             ledger.done(step._replace(new=now.noun), now.ifindex, now.borrowed)
     ledger.commit()
-    return Taken(steps, notes, refused, frozenset(foreign))
+    return Taken(steps, names, notes, refused, frozenset(foreign))
 
 
-def _names(steps: Iterable[Step], ledger: Ledger) -> dict[str, str]:
+def link_names(steps: Iterable[Step], ledger: Ledger) -> dict[str, str]:
     """The name of each link that the steps touch."""
     found = {step.noun.key: step.noun.name for step in steps if isinstance(step.noun, Link)}
     there = ledger.applied({step.noun.link for step in steps} - set(found))

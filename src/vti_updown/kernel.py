@@ -8,8 +8,8 @@ a route by their protocol number.
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
-from ipaddress import ip_address, ip_network
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple, TypeVar
 
 from . import rtnetlink as rt
@@ -29,6 +29,10 @@ RTN_UNICAST = 1
 IFF_UP = 1
 AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 
+ENDPOINT_BYTES = {"vti": 4, "vti6": 16}
+"""The kinds of link, and how long their endpoints' addresses are."""
+DEFAULT_METRIC = {4: 0, 6: 1024}
+"""What a route has that was made with none: IP6_RT_PRIO_USER (ipv6_route.h)."""
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
 
@@ -122,17 +126,57 @@ class Kernel:
         message = rt.ifinfmsg()
         message["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
         for found in self._dump(rt.RTM_GETLINK, message):
-            info = found.get_attr("IFLA_LINKINFO")
-            data = info and info.get_attr("IFLA_INFO_KIND") == link.kind and info.get_attr("IFLA_INFO_DATA")
-            name = found.get_attr("IFLA_IFNAME")
-            if not data or name in FALLBACK_LINKS:
-                continue
-            ends = tuple(data.get_attr(f"IFLA_VTI_{end}") or bytes(len(link.local.packed)) for end in ("LOCAL", "REMOTE"))
-            if ends == (link.local.packed, link.remote.packed):
-                okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
-                noun = link._replace(name=name, okey=okey, ikey=ikey)
-                return Applied(noun, True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
+            same = _read_link(found)
+            if same is not None and same.key == link.key:
+                return Applied(same, True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
         return None
+
+    def ours(self) -> list[Applied]:
+        """All of ours that is there, told by group and protocol number: links, then what is on them."""
+        links = [
+            Applied(link, True, message["index"])
+            for message in self._dump(rt.RTM_GETLINK, rt.ifinfmsg())
+            if message.get_attr("IFLA_GROUP") == GROUP and (link := _read_link(message)) is not None
+        ]
+        standing = self._standing({one.ifindex: one.noun.key for one in links if one.ifindex is not None})
+        return [*links, *(Applied(noun) for noun, protocol in standing if protocol == PROTOCOL)]
+
+    def astray(self, applied: Mapping[str, Applied]) -> list[str]:
+        """The keys of what is not there as it was applied: gone, changed, or a link that was set down."""
+        names = {one.ifindex: key for key, one in applied.items() if one.ifindex is not None}
+        there: dict[str, Noun] = {noun.key: noun for noun, _ in self._standing(names)}
+        for message in self._dump(rt.RTM_GETLINK, rt.ifinfmsg()):
+            key = names.get(message["index"])
+            if key is not None and message["flags"] & IFF_UP and (link := _read_link(message)) is not None:
+                was = applied[key].noun
+                # Name and alias are the user's to change; a borrowed link is his altogether.
+                same = isinstance(was, Link) and (applied[key].borrowed or was[:3] + was[4:6] == link[:3] + link[4:6])
+                there[key] = was if same else link
+        for key, one in applied.items():
+            if isinstance(one.noun, Setting) and self._setting(one.noun, applied.get(one.noun.link)) == one.noun.value:
+                there[key] = one.noun
+        return [key for key, one in applied.items() if there.get(key) != one.noun]
+
+    def _standing(self, names: Mapping[int, str]) -> Iterator[tuple[Address | Route, int | None]]:
+        """The addresses on these links (key by ifindex), and the routes of ours through them, with their protocol numbers."""
+        for message in self._dump(rt.RTM_GETADDR, rt.ifaddrmsg()):
+            raw = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            if raw and (link := names.get(message["index"])) is not None:
+                yield Address(link, ip_interface((bytes(raw), message["prefixlen"]))), message.get_attr("IFA_PROTO")
+        for message in self._dump(rt.RTM_GETROUTE, rt.rtmsg()):
+            link = names.get(message.get_attr("RTA_OIF"))
+            if link is not None and message["proto"] == PROTOCOL and message["type"] == RTN_UNICAST:
+                yield _read_route(message, link), PROTOCOL
+
+    def _setting(self, setting: Setting, where: Applied | None) -> int | None:
+        link = self._link(where.ifindex) if where is not None and where.ifindex is not None else None
+        if link is None:
+            return None
+        try:
+            with open(_sysctl(setting, link), encoding="ascii") as file:
+                return int(file.read())
+        except OSError:
+            return None
 
     # Steps
 
@@ -228,9 +272,8 @@ class Kernel:
         link = self._link(index)
         if link is None:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-        path = f"/proc/sys/net/{setting.family}/conf/{link.get_attr('IFLA_IFNAME')}/{setting.name}"
         try:
-            with open(path, "w", encoding="ascii") as file:
+            with open(_sysctl(setting, link), "w", encoding="ascii") as file:
                 file.write(str(setting.value))
         except OSError as error:  # no netlink attribute sets it, and in a container /proc/sys is read-only
             return Outcome(None, f"{setting.family} {setting.name} as it was ({error.strerror})")
@@ -294,19 +337,8 @@ class Kernel:
         family = AF[noun.destination.version]
         message = _message(rt.rtmsg, family=family)
         message["attrs"] = [("RTA_TABLE", noun.table)]
-        wanted = noun.metric or (1024 if noun.destination.version == 6 else 0)  # IP6_RT_PRIO_USER
         for found in self._dump(rt.RTM_GETROUTE, message):
-            raw = found.get_attr("RTA_DST") or bytes(len(noun.destination.network_address.packed))
-            same = (found["family"], found["dst_len"], found.get_attr("RTA_TABLE")) == (
-                family,
-                noun.destination.prefixlen,
-                noun.table,
-            )
-            if (
-                same
-                and ip_network((raw, found["dst_len"])) == noun.destination
-                and (found.get_attr("RTA_PRIORITY") or 0) == wanted
-            ):
+            if found["family"] == family and _read_route(found, noun.link).key == noun.key:
                 yield found
 
     def close(self) -> None:
@@ -332,6 +364,37 @@ def _message(layout: Any, **fields: Any) -> Any:
     for name, value in fields.items():
         message[name] = value
     return message
+
+
+def _sysctl(setting: Setting, link: Any) -> str:
+    return f"/proc/sys/net/{setting.family}/conf/{link.get_attr('IFLA_IFNAME')}/{setting.name}"
+
+
+def _read_link(message: Any) -> Link | None:
+    """The VTI that a link message tells of; None for a link of another kind, and for those that are nobody's."""
+    info = message.get_attr("IFLA_LINKINFO")
+    kind, name = info and info.get_attr("IFLA_INFO_KIND"), message.get_attr("IFLA_IFNAME")
+    data = info.get_attr("IFLA_INFO_DATA") if kind in ENDPOINT_BYTES else None
+    if not data or name in FALLBACK_LINKS:
+        return None
+    unset = bytes(ENDPOINT_BYTES[kind])
+    local, remote = (_ip(data.get_attr(f"IFLA_VTI_{end}") or unset) for end in ("LOCAL", "REMOTE"))
+    okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
+    return Link(kind, local, remote, name, okey, ikey, message.get_attr("IFLA_IFALIAS") or "")
+
+
+def _read_route(message: Any, link: str) -> Route:
+    family = 4 if message["family"] == AF[4] else 6
+    raw = bytes(message.get_attr("RTA_DST") or bytes(4 if family == 4 else 16))
+    metric = message.get_attr("RTA_PRIORITY") or 0
+    source = message.get_attr("RTA_PREFSRC")
+    return Route(
+        destination=ip_network((raw, message["dst_len"])),
+        table=message.get_attr("RTA_TABLE") or message["table"],
+        metric=0 if metric == DEFAULT_METRIC[family] else metric,
+        link=link,
+        source=None if source is None else _ip(source),
+    )
 
 
 def _address_message(noun: Address, index: int | None) -> Any:

@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import FrameType
 
 from .errors import Refusal
@@ -74,11 +74,19 @@ CREATE TABLE known (
 """
 
 
+ADOPTED = "adopted"
+"""The identity of a reference that no event made: what was found in the kernel when its records had been lost."""
+
+
 class LedgerError(Refusal):
-    """The records cannot be used: status 1."""
+    """The records cannot be had: status 1."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message, hint, 1)
+
+
+class StorageError(LedgerError):
+    """The records cannot be kept where they should be. An event can still do its work, on a copy in memory."""
 
 
 class Ledger:
@@ -90,7 +98,9 @@ class Ledger:
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute("PRAGMA journal_mode = PERSIST")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        self.fresh = version == 0
+        """Whether there were no records: whatever of ours the kernel holds is to be adopted."""
+        if self.fresh:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             self._db.close()
@@ -124,7 +134,7 @@ class Ledger:
                 " ".join(map(str, event.virtual_ips)),
                 str(event.me),
                 str(event.peer),
-                time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                _now(),
             ),
         )
         number = cursor.lastrowid
@@ -154,6 +164,13 @@ class Ledger:
         self._db.execute("DELETE FROM wish WHERE reference = ?", (number,))
         return keys
 
+    def end_all(self) -> list[str]:
+        """Ends every reference, and returns the keys that were wished for."""
+        keys = [key for (key,) in self._db.execute("SELECT DISTINCT key FROM wish")]
+        for table in ("wish", "reference", "known", "charon"):
+            self._db.execute(f"DELETE FROM {table}")
+        return keys
+
     def end(self, number: int) -> list[str]:
         """Ends a reference, and returns the keys that it wished for."""
         self._db.execute("DELETE FROM reference WHERE number = ?", (number,))
@@ -167,6 +184,40 @@ class Ledger:
             (key,),
         )
         return [(connection, tuple(json.loads(told)), read(noun)) for connection, told, noun in rows]
+
+    # What was lost
+
+    def adopt(self, charon: str, found: Iterable[Applied]) -> None:
+        """Makes a reference for each link in `found`, which the kernel holds; it wishes for all that is on the link."""
+        self._db.execute("INSERT OR IGNORE INTO charon VALUES (?)", (charon,))
+        numbers: dict[str, int] = {}
+        for one in found:
+            noun = one.noun
+            self._put(one)
+            if isinstance(noun, Link):
+                cursor = self._db.execute(
+                    "INSERT INTO reference VALUES (NULL, ?, ?, 0, 0, ?, '', ?, ?, ?)",
+                    (charon, ADOPTED, noun.alias, str(noun.local), str(noun.remote), _now()),
+                )
+                assert cursor.lastrowid is not None
+                numbers[noun.key] = cursor.lastrowid
+            self._db.execute("INSERT INTO wish VALUES (?, ?, ?)", (noun.key, numbers[noun.link], write(noun)))
+
+    def adopted(self, link: str) -> int | None:
+        """The reference that adopted this link."""
+        row = self._db.execute(
+            "SELECT number FROM wish JOIN reference ON number = reference WHERE key = ? AND identity = ?", (link, ADOPTED)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def give_up(self, number: int, keys: Collection[str]) -> list[str]:
+        """Takes these wishes from an adopted reference, and ends it with its last address and route. Returns the keys."""
+        for key in keys:
+            self._db.execute("DELETE FROM wish WHERE reference = ? AND key = ?", (number, key))
+        left = [read(noun) for (noun,) in self._db.execute("SELECT noun FROM wish WHERE reference = ?", (number,))]
+        if any(isinstance(noun, Address | Route) for noun in left):
+            return list(keys)
+        return [*keys, *self.end(number)]
 
     # Unique IDs
 
@@ -196,6 +247,8 @@ class Ledger:
 
     def clear_stale(self, alive: Callable[[str], bool], keys: Sequence[str], each: int = STALE_EACH) -> list[str]:
         """Ends references of charons that are gone: those that wish for one of `keys`, and `each` others. Returns their keys.
+
+        -1 is all others.
 
         References made by hand belong to no charon and stay.
         """
@@ -256,6 +309,10 @@ class Ledger:
                     found[parsed.key] = parsed
         return list(found.values())
 
+    def every_key(self) -> list[str]:
+        """The keys of all that is wished for or was applied."""
+        return [key for (key,) in self._db.execute("SELECT key FROM wish UNION SELECT key FROM applied")]
+
     def on_link(self, link: str) -> list[str]:
         """The keys of what was applied on a link, its own among them."""
         return [key for (key,) in self._db.execute("SELECT key FROM applied WHERE link = ?", (link,))]
@@ -305,6 +362,10 @@ class Ledger:
         self._db.execute("UPDATE wish SET noun = ? WHERE key = ? AND noun = ?", (write(noun), noun.key, write(wished)))
 
 
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def _ip(noun: Noun) -> str | None:
     """An address's own, or a route's preferred source."""
     ip = noun.address.ip if isinstance(noun, Address) else noun.source if isinstance(noun, Route) else None
@@ -326,7 +387,7 @@ def opened(namespace: int, directory: str = DIRECTORY, seconds: float = LOCK_SEC
         _own_directory(directory)
         lock = os.open(f"{directory}/{namespace}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise LedgerError(f"cannot write {directory}: {error.strerror}", "the hook keeps its records there, as root") from None
+        raise StorageError(f"cannot write {directory}: {error.strerror}", "the hook keeps its records there, as root") from None
     file = f"{directory}/{namespace}.sqlite"
     try:
         _locked(lock, seconds)
@@ -336,7 +397,7 @@ def opened(namespace: int, directory: str = DIRECTORY, seconds: float = LOCK_SEC
         finally:
             ledger.close()
     except sqlite3.Error as error:
-        raise LedgerError(f"cannot use {file}: {shown(error)}", "see to it that there is room on /run") from None
+        raise StorageError(f"cannot use {file}: {shown(error)}", "see to it that there is room on /run") from None
     finally:
         os.close(lock)
 
@@ -359,7 +420,7 @@ def _own_directory(directory: str) -> None:
     except FileExistsError:
         found = os.lstat(directory)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise LedgerError(f"{directory} is not a directory of mode 0700 that is ours", f"remove {directory}") from None
+            raise StorageError(f"{directory} is not a directory of mode 0700 that is ours", f"remove {directory}") from None
 
 
 def _open(file: str) -> Ledger:

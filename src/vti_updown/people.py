@@ -31,13 +31,33 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.version_option(__version__, prog_name="vti-updown", message="%(prog)s %(version)s")(command)
 
 
-@click.command(help=PROLOGUE, context_settings={"max_content_width": 100})
+@click.group(help=PROLOGUE, invoke_without_command=True, context_settings={"max_content_width": 100})
 @_options
 @click.pass_context
 def _command(context: click.Context, /, **given: Any) -> None:
+    if context.invoked_subcommand is not None:
+        return
     if any(given.values()):
         raise Refusal("PLUTO_VERB is not set, so there is no event", "see vti-updown --help on how to give one by hand")
     click.echo(context.get_help())
+
+
+@_command.command()
+def repair() -> None:
+    """Put back what a tunnel needs and somebody took away or changed; print the commands that it stood for."""
+    from . import upkeep
+
+    say(upkeep.repair())
+
+
+@_command.command()
+@click.option("--stale", is_flag=True, help="Only what belongs to a charon that is gone, as after a crash.")
+@click.option("--force", is_flag=True, help="Even while charon is running: its tunnels go.")
+def flush(stale: bool, force: bool) -> None:
+    """Take away all that the hook has set up; print the commands that it stood for."""
+    from . import upkeep
+
+    say(upkeep.flush(stale, force))
 
 
 def people(words: Sequence[str]) -> int:

@@ -131,7 +131,9 @@ def difference(
     removals = [noun for noun in gone if isinstance(noun, Link) or noun.link not in deleted]
     lost_addresses = [noun for noun in gone if isinstance(noun, Address)]
     standing = [*beside, *wished.values()]
-    back = [Step(noun, noun) for noun in standing if any(goes_along(noun, lost, standing) for lost in lost_addresses)]
+    # An address that goes along is put back, but is away for a moment, and others with it if it was the last one left.
+    staying = [noun for noun in standing if not any(_is_secondary(noun, lost) for lost in lost_addresses)]
+    back = [Step(noun, noun) for noun in standing if any(goes_along(noun, lost, staying) for lost in lost_addresses)]
     return [
         *sorted(puts, key=lambda step: rank(step.noun)),
         *sorted((Step(noun, None) for noun in removals), key=lambda step: -rank(step.noun)),
@@ -154,9 +156,14 @@ def goes_along(noun: Noun, lost: Address, standing: Collection[Noun]) -> bool:
     if isinstance(noun, Route) and noun.destination.version == version:
         last = not any(isinstance(n, Address) and n.link == lost.link and n.address.version == version for n in standing)
         return noun.source == lost.address.ip or (version == 4 and noun.link == lost.link and last)
-    if isinstance(noun, Address) and version == 4 == noun.address.version:
-        return noun.link == lost.link and noun.address.network == lost.address.network
-    return False
+    return _is_secondary(noun, lost)
+
+
+def _is_secondary(noun: Noun, lost: Address) -> bool:
+    """Whether `noun` is an IPv4 address in the subnet of `lost`, which may be its primary."""
+    if not isinstance(noun, Address) or noun.address.version != 4:
+        return False
+    return noun.link == lost.link and noun.address.network == lost.address.network
 
 
 # How a noun is written down: its fields in order behind its class's name. Addresses are text.

@@ -1,0 +1,264 @@
+"""repair and flush, and the surroundings in which records cannot be kept, on a real kernel."""
+
+import os
+import subprocess
+
+import pytest
+from events import environment
+from hosts import INSTALLED
+
+from vti_updown import people, process
+from vti_updown.kernel import GROUP
+
+NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
+
+
+@pytest.fixture
+def command(machine, capfd):
+    """Runs `vti-updown WORDS…` here, as a person would; returns its exit status and the lines it printed."""
+
+    def run(*words):
+        capfd.readouterr()
+        status = people.people(words)
+        out, err = capfd.readouterr()
+        assert not err
+        return status, out.splitlines()
+
+    return run
+
+
+# repair
+
+
+def test_repair_finds_nothing_where_all_is_as_it_was_made(machine, command):
+    assert command("repair") == (0, ["nothing to repair"])
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    made = machine.state()
+    assert command("repair") == (0, ["nothing to repair"])
+    assert machine.state() == made
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("ip route del 10.2.0.0/16", ["ip route add 10.2.0.0/16 dev vti1 proto 50 src 10.3.0.1"]),
+        ("ip -6 route del fec2::/16", ["ip -6 route add fec2::/16 dev vti1 proto 50 src fec3::1"]),
+        ("ip addr del fec3::1/128 dev vti1", ["ip addr add fec3::1/128 dev vti1", "ip -6 route add fec2::/16 dev vti1 proto 50 src fec3::1"]),
+        ("ip route flush proto 50", ["ip route add 10.2.0.0/16 dev vti1 proto 50 src 10.3.0.1"]),
+        ("echo 0 > /proc/sys/net/ipv4/conf/vti1/disable_policy", ["sysctl -w net.ipv4.conf.vti1.disable_policy=1"]),
+        ("echo 0 > /proc/sys/net/ipv6/conf/vti1/disable_policy", ["sysctl -w net.ipv6.conf.vti1.disable_policy=1"]),
+    ],
+)  # fmt: skip
+def test_repair_puts_back_one_thing_and_says_which(machine, command, damage, said):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    made = machine.state()
+    machine.run("sh", "-ec", damage)
+    assert machine.state() != made
+    assert command("repair") == (0, said)
+    assert machine.state() == made
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ip link set vti1 down",
+        "ip link set vti1 down; ip link set vti1 up",
+        "ip addr flush dev vti1 scope global",
+        "ip link set vti1 type vti local 192.168.0.1 remote 192.168.0.2 okey 9 ikey 9",
+    ],
+)
+def test_repair_puts_back_all_that_went_along(machine, command, damage):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.run("sh", "-ec", damage)
+    status, said = command("repair")
+    assert status == 0 and said != ["nothing to repair"]
+    assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    assert "fec2::/16 proto 50 src fec3::1 metric 1024 pref medium" in machine.routes("vti1", 6)
+    assert "ikey 0.0.0.2 okey 0.0.0.2" in machine.run("ip", "-d", "link", "show", "vti1")
+    assert command("repair") == (0, ["nothing to repair"])
+
+
+def test_repair_makes_a_deleted_link_anew_with_all_on_it(machine, command):
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.run("ip", "link", "del", "vti1")
+    status, said = command("repair")
+    assert status == 0
+    assert said[0] == f"ip link add vti1 group {GROUP} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
+    assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+    machine.down()
+    machine.down(verb="down-client-v6")
+    assert machine.state() == before
+
+
+def test_repair_leaves_a_name_that_the_user_gave(machine, command):
+    machine.up(*NET)
+    machine.run("sh", "-ec", "ip link set vti1 down; ip link set vti1 name office; ip link set office up")
+    assert command("repair")[0] == 0
+    assert machine.routes("office") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    assert machine.links() == ["office"]
+
+
+# flush
+
+
+def test_flush_refuses_while_charon_lives_and_takes_all_away_by_force(machine, command):
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET, PEER="192.168.0.9", UNIQUEID=2)
+    made = machine.state()
+    assert command("flush") == (
+        1,
+        ["error: charon (PID 1) is running and its tunnels would go; stop it first, or use --stale, or --force"],
+    )
+    assert machine.state() == made
+    assert command("flush", "--force") == (0, ["ip link del vti1", "ip link del vti2"])
+    assert machine.state() == before
+    assert command("flush") == (0, ["nothing to take away"])
+
+
+def test_flush_stale_takes_only_what_belongs_to_a_charon_that_is_gone(machine, command):
+    machine.up(*NET)
+    assert command("flush", "--stale") == (0, ["nothing to take away"])
+    machine.restart_charon()
+    machine.up(*NET, PEER="192.168.0.9", UNIQUEID=5)
+    made = machine.links()
+    for number in range(3, 6):
+        machine.up(*NET, PEER=f"192.168.0.{number}", UNIQUEID=number)
+    assert len(machine.links()) > len(made)
+    machine.restart_charon()
+    assert command("flush", "--stale")[0] == 0
+    assert machine.links() == []
+
+
+def test_flush_takes_what_is_on_no_record_and_leaves_what_is_not_ours(machine, command):
+    before = machine.state()
+    machine.up(*NET)
+    machine.run("sh", "-ec", "rm -r /run/vti-updown")
+    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.77", "key", "5")
+    machine.restart_charon()
+    assert command("flush") == (0, ["ip link del vti1"])
+    assert machine.links() == ["mine"]
+    machine.run("ip", "link", "del", "mine")
+    assert machine.state() == before
+
+
+def test_flush_returns_a_borrowed_link(machine, command):
+    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.2", "key", "2")
+    machine.run("ip", "link", "set", "mine", "up")
+    before = machine.state()
+    machine.up(*NET)
+    assert command("flush", "--force")[0] == 0
+    assert machine.state() == before
+
+
+# Records that cannot be kept, or were lost
+
+
+@pytest.fixture(params=["read-only", "full", "a file in the way"])
+def no_room(request, machine):
+    """/run as it must not be."""
+    if request.param == "read-only":
+        machine.run("mount", "-o", "remount,ro", "/run")
+    elif request.param == "full":
+        machine.run("mount", "-o", "remount,size=8k", "/run")
+        machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k count=100 2>/dev/null")
+    else:
+        machine.run("touch", "/run/vti-updown")
+    return machine
+
+
+def test_a_tunnel_comes_up_and_goes_where_nothing_can_be_recorded(no_room):
+    before = no_room.state()
+    for verb in ("up-client", "up-client-v6"):
+        lines = no_room.up(*NET, verb=verb)
+        assert lines[0].startswith("gw: vti1 up,") and lines[1].startswith("warning: not recorded: cannot ")
+    assert no_room.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+    no_room.down(*NET)
+    assert no_room.addresses("vti1") == ["fec3::1/128"] and no_room.routes("vti1") == []
+    no_room.down(*NET, verb="down-client-v6", UNIQUEID=3)
+    assert no_room.state() == before
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "rm -r /run/vti-updown",
+        "for f in /run/vti-updown/*.sqlite; do echo nonsense, and enough of it to be none > $f; done",
+        "for f in /run/vti-updown/*.sqlite; do truncate -s 5000 $f; done",
+        "for f in /run/vti-updown/*.sqlite; do : > $f; done",
+    ],
+)
+def test_lost_records_are_made_anew_from_the_kernel(machine, loss):
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    made = machine.state()
+    machine.run("sh", "-ec", loss)
+    machine.up(*NET, UNIQUEID=2)
+    assert machine.state() == made
+    machine.down(*NET, UNIQUEID=2)
+    machine.down(*NET)
+    machine.down(*NET, verb="down-client-v6")
+    assert machine.state() == before
+
+
+def test_records_of_another_version_are_made_anew_from_the_kernel(machine):
+    before = machine.state()
+    machine.up(*NET)
+    script = (
+        "import glob, sqlite3; sqlite3.connect(glob.glob('/run/vti-updown/*.sqlite')[0]).execute('PRAGMA user_version = 99')"
+    )
+    machine.run("python3", "-c", script)
+    machine.down(*NET)
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_the_installed_hook_runs_without_a_path(machine, path):
+    variables = environment() | ({} if path is None else {"PATH": path})
+    done = subprocess.run(["/bin/sh", "-c", f"2>&1 {INSTALLED}"], env=variables, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.stdout.startswith("gw: vti1 up") and done.returncode == 0
+
+
+def test_cap_net_admin_alone_is_enough(machine, tmp_path):
+    """A charon that has dropped root: the records cannot be kept, the tunnel comes up and goes."""
+    before = machine.state()
+    as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", "-all,+net_admin"]
+    as_user += ["--ambient-caps", "+net_admin", "--bounding-set", "-all,+net_admin"]
+    for verb, said in (("up-client", "gw: vti1 up"), ("down-client", "gw: vti1 down")):
+        call = [*as_user, "/bin/sh", "-c", f"2>&1 {INSTALLED} --route 10.2.0.0/16"]
+        variables = environment(verb) | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        done = subprocess.run(call, env=variables, stdout=subprocess.PIPE, text=True, check=False)
+        assert done.stdout.startswith(said) and done.returncode == 0, done.stdout
+    assert machine.state() == before
+
+
+def test_no_rights_at_all_is_one_line_that_says_what_is_missing(machine):
+    before = machine.state()
+    call = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/sh", "-c", f"2>&1 {INSTALLED}"]
+    variables = environment() | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    done = subprocess.run(call, env=variables, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stdout
+        == "error: gw: cannot make link vti1: Operation not permitted; the hook needs CAP_NET_ADMIN, as charon has\n"
+    )
+    assert machine.state() == before
+
+
+def test_a_charon_above_is_found_whatever_is_between(tmp_path):
+    """charon runs the hook through a shell; the nearest ancestor of that name is it, told by its start time, too."""
+    charon = tmp_path / "charon-systemd"
+    charon.symlink_to("/bin/bash")
+    code = f"import sys; sys.path[:0] = {[path for path in os.sys.path if path]!r}; from vti_updown import process as p; w = p.charon(); print(w, p.alive(w), p.alive(w + '1'))"
+    words = [str(charon), "-c", f'echo $$; sh -c "python3 -I -c \\"$CODE\\"; true"; true']
+    done = subprocess.run(words, env=os.environ | {"CODE": code}, stdout=subprocess.PIPE, text=True, check=True)
+    pid, who, alive, other = done.stdout.split()
+    assert who.startswith(f"{pid}@") and (alive, other) == ("True", "False")
+    assert not process.alive(who)
