@@ -16,6 +16,10 @@ demo: ## two strongSwan hosts, a real tunnel, packets through it, torn down agai
 test: unit ## all tests; boots a virtual machine where this kernel has no VTI (root)
 	$(LAB) run python3 tests/run.py kernel $(TESTS)
 
+test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
+	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tests/run.py unit tests/unit
+	VTI_UPDOWN_ALL=1 VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tests/run.py kernel $(TESTS)
+
 watch: ## some of the tests that need a kernel, as they run: make watch TESTS="tests/kernel/test_hook.py -k borrowed -v"
 	$(LAB) run python3 -m pytest -p no:cacheprovider $(TESTS)
 
@@ -47,4 +51,4 @@ clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test watch unit lint bench shell install uninstall clean
+.PHONY: help demo test test-all watch unit lint bench shell install uninstall clean

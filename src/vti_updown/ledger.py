@@ -19,7 +19,7 @@ from types import FrameType
 
 from .errors import Refusal
 from .event import Event
-from .lineage import Heard, Life, identity
+from .lineage import ADOPTED, Heard, Life, identity
 from .state import Address, Applied, Link, Noun, Route, Step, read, write
 from .text import shown
 
@@ -72,10 +72,6 @@ CREATE TABLE known (
     PRIMARY KEY (charon, unique_id, identity)
 ) WITHOUT ROWID;
 """
-
-
-ADOPTED = "adopted"
-"""The identity of a reference that no event made: what was found in the kernel when its records had been lost."""
 
 
 class LedgerError(Refusal):
@@ -197,7 +193,7 @@ class Ledger:
             if isinstance(noun, Link):
                 cursor = self._db.execute(
                     "INSERT INTO reference VALUES (NULL, ?, ?, 0, 0, ?, '', ?, ?, ?)",
-                    (charon, ADOPTED, noun.alias, str(noun.local), str(noun.remote), _now()),
+                    (charon, json.dumps(ADOPTED), noun.alias, str(noun.local), str(noun.remote), _now()),
                 )
                 assert cursor.lastrowid is not None
                 numbers[noun.key] = cursor.lastrowid
@@ -206,7 +202,8 @@ class Ledger:
     def adopted(self, link: str) -> int | None:
         """The reference that adopted this link."""
         row = self._db.execute(
-            "SELECT number FROM wish JOIN reference ON number = reference WHERE key = ? AND identity = ?", (link, ADOPTED)
+            "SELECT number FROM wish JOIN reference ON number = reference WHERE key = ? AND identity = ?",
+            (link, json.dumps(ADOPTED)),
         ).fetchone()
         return None if row is None else int(row[0])
 

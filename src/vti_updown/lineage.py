@@ -11,6 +11,10 @@ from typing import NamedTuple
 from .event import Event
 
 
+ADOPTED = ("adopted",)
+"""The identity of a reference that no event made: what was found in the kernel when its records had been lost."""
+
+
 class Life(NamedTuple):
     """What a reference keeps of its `up` for its `down` to find it."""
 
@@ -58,8 +62,11 @@ def identity(event: Event) -> tuple[object, ...]:
 
 
 def same_but_for_mark(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
-    """Whether two identities are one CHILD_SA's, made anew with other marks (`mark=%unique`, make before break)."""
-    return (one[:3], one[5:]) == (other[:3], other[5:])
+    """Whether two identities are one CHILD_SA's, made anew with other marks (`mark=%unique`, make before break).
+
+    Whose an adopted link was is not known, so it may be this one's.
+    """
+    return ADOPTED in (one, other) or (one[:3], one[5:]) == (other[:3], other[5:])
 
 
 def life(number: int, event: Event) -> Life:

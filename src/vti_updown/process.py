@@ -25,6 +25,22 @@ def charon() -> str:
     return ""
 
 
+def charons() -> list[int]:
+    """The PIDs of all charons in this process's network namespace."""
+    here = os.stat("/proc/self/ns/net")
+    return [pid for name in os.listdir("/proc") if name.isdigit() and _is_charon(pid := int(name), here)]
+
+
+def _is_charon(pid: int, namespace: os.stat_result) -> bool:
+    found = _process(pid)
+    if found is None or not found.name.startswith("charon") or found.state in "ZX":
+        return False
+    try:
+        return os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), namespace)
+    except OSError:
+        return False
+
+
 def alive(who: str) -> bool:
     """Whether the charon that `charon` named still runs. By hand ("") there is none that could be gone."""
     if not who:

@@ -38,8 +38,9 @@ def flush(stale: bool, force: bool) -> list[str]:
         if stale:
             keys = ledger.clear_stale(process.alive, [], each=-1)
         else:
-            if not force and (living := [one for one in ledger.charons() if process.alive(one)]):
-                who = f"charon (PID {living[0].partition('@')[0]}) is running"
+            living = [*process.charons(), *(one.partition("@")[0] for one in ledger.charons() if process.alive(one))]
+            if living and not force:
+                who = f"charon (PID {living[0]}) is running"
                 raise Refusal(f"{who} and its tunnels would go", "stop it first, or use --stale, or --force", 1)
             ledger.end_all()
             for one in kernel.ours():
