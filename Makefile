@@ -1,6 +1,8 @@
 # What a person would look up. `make help` lists it.
 
-LAB = python3 tests/lab.py
+# A minimal Debian has no Python; the lab installs whatever else is missing.
+PYTHON = $(if $(shell command -v python3),,apt-get update -qq && apt-get install -qq -y python3 && )python3
+LAB = $(PYTHON) tests/lab.py
 PREFIX = /opt/vti-updown
 BINDIR = /usr/local/sbin
 TESTS = tests/kernel tests/strongswan
@@ -38,7 +40,7 @@ shell: ## a shell on a kernel with VTI, in the virtual machine if need be (root)
 	$(LAB) shell
 
 install: ## the hook in $(PREFIX), an environment of its own, linked into $(BINDIR) (root)
-	python3 -m venv $(PREFIX)
+	$(LAB) venv $(PREFIX)
 	$(PREFIX)/bin/pip install --quiet --disable-pip-version-check --upgrade .
 	mkdir -p $(BINDIR)
 	ln -sfn $(PREFIX)/bin/vti-updown $(BINDIR)/vti-updown

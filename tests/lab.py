@@ -4,6 +4,7 @@
     lab.py prepare          install and build what the tests need, with nothing run
     lab.py run COMMAND…     run COMMAND in this directory, and exit as it does
     lab.py shell            a shell there
+    lab.py venv FOLDER      a Python environment of its own, for `make install`
     lab.py tools COMMAND…   run COMMAND on this machine, with the lab's Python first in PATH
 
 What is built is kept in /var/lib/vti-updown-lab (or $VTI_UPDOWN_LAB) and used again. Needs Debian or Ubuntu, and root
@@ -119,11 +120,16 @@ def python() -> str:
     return "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 
 
-def environment() -> None:
-    """The tests' Python: an environment of its own with the hook in it, made anew when pyproject.toml has changed."""
+def venv(folder: Path) -> None:
+    """Makes an empty Python environment."""
     probe = subprocess.run([python(), "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL, check=False)
     if probe.returncode:
         install({}, "python3-venv")
+    quiet(python(), "-m", "venv", str(folder))
+
+
+def environment() -> None:
+    """The tests' Python: an environment of its own with the hook in it, made anew when pyproject.toml has changed."""
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + python().encode()).hexdigest()
     stamp = VENV / "made-of"
     pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -131,7 +137,7 @@ def environment() -> None:
         progress(f"making a Python environment in {VENV}")
         shutil.rmtree(VENV, ignore_errors=True)
         LAB.mkdir(parents=True, exist_ok=True)
-        quiet(python(), "-m", "venv", str(VENV))
+        venv(VENV)
         quiet(*pip, "setuptools>=68", "wheel", f"{ROOT}[test]")
         stamp.write_text(wanted)
     with tempfile.TemporaryDirectory() as copy:  # pip leaves a build folder beside the sources
@@ -187,7 +193,7 @@ def virtme() -> str:
     if not (home / "bin/vng").exists():
         progress("installing virtme-ng")
         shutil.rmtree(home, ignore_errors=True)
-        quiet(python(), "-m", "venv", str(home))
+        venv(home)
         quiet(str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "virtme-ng")
     return str(home / "bin/vng")
 
@@ -293,6 +299,9 @@ def main(words: list[str]) -> int:
         alone()
     if words == ["prepare"]:
         prepare()
+        return 0
+    if words[:1] == ["venv"] and len(words) == 2:
+        venv(Path(words[1]))
         return 0
     if words[:1] == ["tools"] and len(words) > 1:
         environment()
