@@ -49,6 +49,8 @@ VM_PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "depmod": "kmod",
     "/bin/busybox": "busybox-static",
+    "file": "file",
+    "udevadm": "udev",
 }
 KERNEL_PACKAGE = "linux-image-amd64"
 PASSED_ON = ("CI", "TERM", "COLUMNS", "PYTEST_ADDOPTS")
@@ -236,6 +238,7 @@ def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: b
     if child == 0:
         os.environ["PATH"] = f"{Path(virtme()).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
         os.execv(vng[0], vng)
+    early = b""
     end = time.monotonic() + seconds
     modes = None if keyboard is None else termios.tcgetattr(keyboard)
     try:
@@ -250,7 +253,9 @@ def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: b
                     data = os.read(terminal, 65536)
                 except OSError:  # the other end is closed
                     break
-                if show and started.exists():
+                if not started.exists():
+                    early += data
+                elif show:
                     os.write(1, data if keyboard is not None else data.replace(b"\r\n", b"\n"))
             if time.monotonic() > end and not started.exists():
                 progress(f"the virtual machine did not start in {seconds} s")
@@ -265,6 +270,9 @@ def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: b
             pass
         os.waitpid(child, 0)
         os.close(terminal)
+    if show and not started.exists():
+        print(early.decode(errors="replace"), file=sys.stderr)
+        die("the virtual machine ended before it ran the command", "see above for what it said")
     return int(status.read_text()) if status.exists() else 1
 
 
