@@ -233,33 +233,40 @@ def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: b
     # The files do not change while it runs: without a cache every start of a program reads it all over again.
     vng += ["--append", "rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose"]
     vng += ["--run", str(kernel()), "--exec", f"sh {job}"]
-    keyboard = sys.stdin.fileno() if command == SHELL and sys.stdin.isatty() else None
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ["PATH"] = f"{Path(virtme()).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
-        os.execv(vng[0], vng)
+    early = _on_a_terminal(vng, started, seconds, show, interactive=command == SHELL)
+    if show and not started.exists():
+        print(early.decode(errors="replace"), file=sys.stderr)
+        die(f"the virtual machine did not run the command within {seconds} s, or ended before", "see above for what it said")
+    return int(status.read_text()) if status.exists() else 1
+
+
+def _on_a_terminal(vng: list[str], started: Path, seconds: int, show: bool, interactive: bool) -> bytes:
+    """Runs virtme-ng, which wants a terminal, and shows what it prints once `started` is there; returns what came before."""
+    keyboard = sys.stdin.fileno() if interactive and sys.stdin.isatty() else None
+    modes = None if keyboard is None else termios.tcgetattr(keyboard)
     early = b""
     end = time.monotonic() + seconds
-    modes = None if keyboard is None else termios.tcgetattr(keyboard)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["PATH"] = f"{Path(vng[0]).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        os.execv(vng[0], vng)
     try:
         if keyboard is not None:
             tty.setraw(keyboard)
-        while True:
+        while started.exists() or time.monotonic() < end:
             ready, _, _ = select.select([terminal] if keyboard is None else [terminal, keyboard], [], [], 1)
             if keyboard in ready:
                 os.write(terminal, os.read(keyboard, 4096))
-            if terminal in ready:
-                try:
-                    data = os.read(terminal, 65536)
-                except OSError:  # the other end is closed
-                    break
-                if not started.exists():
-                    early += data
-                elif show:
-                    os.write(1, data if keyboard is not None else data.replace(b"\r\n", b"\n"))
-            if time.monotonic() > end and not started.exists():
-                progress(f"the virtual machine did not start in {seconds} s")
+            if terminal not in ready:
+                continue
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:  # the other end is closed
                 break
+            if not started.exists():
+                early += data
+            elif show:
+                os.write(1, data if keyboard is not None else data.replace(b"\r\n", b"\n"))
     finally:
         if keyboard is not None:
             termios.tcsetattr(keyboard, termios.TCSADRAIN, modes)
@@ -270,10 +277,7 @@ def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: b
             pass
         os.waitpid(child, 0)
         os.close(terminal)
-    if show and not started.exists():
-        print(early.decode(errors="replace"), file=sys.stderr)
-        die("the virtual machine ended before it ran the command", "see above for what it said")
-    return int(status.read_text()) if status.exists() else 1
+    return early
 
 
 def run(command: list[str]) -> int:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from .event import Event
 
-
 ADOPTED = ("adopted",)
 """The identity of a reference that no event made: what was found in the kernel when its records had been lost."""
 

@@ -49,6 +49,10 @@ class Machine:
         """Events come from a person from now on."""
         self._charons = 0
 
+    def charon_is_new(self) -> None:
+        """Another charon calls, of which nothing is on record."""
+        self._charons += 1
+
     def restart_charon(self) -> None:
         """Kills charon and starts another."""
         self.dead.add(self.charon)
@@ -56,8 +60,12 @@ class Machine:
 
     def event(self, verb: str, *flags: str, **changed: object) -> list[str]:
         """One call of the hook, as charon's; returns the lines that it printed. `status` holds its exit status."""
+        return self.event_of(environment(verb, **changed), *flags)
+
+    def event_of(self, variables: dict[str, str], *flags: str) -> list[str]:
+        """One call of the hook with this environment."""
         self._capfd.readouterr()
-        self.status = cli.hook(flags, environment(verb, **changed))
+        self.status = cli.hook(flags, variables)
         out, err = self._capfd.readouterr()
         assert not err
         return out.splitlines()
