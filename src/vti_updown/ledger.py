@@ -126,7 +126,7 @@ class Ledger:
                 told,
                 event.unique_id,
                 event.unique_id,
-                event.connection,
+                shown(event.connection),
                 " ".join(map(str, event.virtual_ips)),
                 str(event.me),
                 str(event.peer),
