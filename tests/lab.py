@@ -29,7 +29,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = Path(os.environ.get("VTI_UPDOWN_LAB", "/var/lib/vti-updown-lab"))
-VENV = LAB / "venv"
+OLDEST = ["pyroute2==0.7.2", "click==8.1.0"] if os.environ.get("VTI_UPDOWN_OLDEST") else []
+"""The oldest versions that pyproject.toml allows, for VTI_UPDOWN_OLDEST=1; else the newest are taken."""
+VENV = LAB / ("venv-oldest" if OLDEST else "venv")
 EXCHANGE = ROOT / ".lab"
 """Where a virtual machine leaves what is to come back out; it sees all other files, and changes none of them."""
 
@@ -140,7 +142,7 @@ def environment() -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         LAB.mkdir(parents=True, exist_ok=True)
         venv(VENV)
-        quiet(*pip, "setuptools>=68", "wheel", f"{ROOT}[test]")
+        quiet(*pip, "setuptools>=68", "wheel", f"{ROOT}[test]", *OLDEST)
         stamp.write_text(wanted)
     with tempfile.TemporaryDirectory() as copy:  # pip leaves a build folder beside the sources
         ignored = shutil.ignore_patterns(".git", ".lab", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
