@@ -100,6 +100,7 @@ def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger,
     try:
         change = _begin_up(event, settings, charon, ledger, kernel)
     except Refusal:
+        ledger.rollback()
         if charon:  # its `down` will come, and must not end another's reference
             ledger.add(charon, event, ())
             ledger.commit()
@@ -108,8 +109,11 @@ def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger,
     assert change.reference is not None
     taken = take(change.keys, ledger, kernel, own)
     if taken.refused is not None:
-        keys = ledger.drop_wishes(change.reference) if charon else ledger.end(change.reference)
-        take(keys, ledger, kernel)
+        if charon:
+            ledger.drop_wishes(change.reference)
+        else:
+            ledger.end(change.reference)
+        take(change.keys, ledger, kernel)
         raise taken.refused
     replaced = [key for number in change.replaces for key in ledger.end(number)]
     if replaced:
@@ -259,7 +263,8 @@ def take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
             if now.noun != step.new and step.new is not None:
                 ledger.found(step.new, now.noun)
             ledger.done(step._replace(new=now.noun), now.ifindex, now.borrowed)
-    ledger.commit()
+    if refused is None:  # else the roll back goes on from here, and a death before it leaves all of it in doubt
+        ledger.commit()
     return Taken(steps, names, notes, refused, frozenset(foreign))
 
 

@@ -108,6 +108,12 @@ class Ledger:
         self._db.execute("COMMIT")
         self._db.execute("BEGIN IMMEDIATE")
 
+    def rollback(self) -> None:
+        """Drops what was not committed, and goes on with the next change."""
+        if self._db.in_transaction:  # a disk that is full ends it
+            self._db.execute("ROLLBACK")
+        self._db.execute("BEGIN IMMEDIATE")
+
     def close(self) -> None:
         """Drops what was not committed."""
         self._db.close()

@@ -1,5 +1,6 @@
 """Each test here runs in network and mount namespaces of its own, in this process, as root on a kernel that has VTI."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -52,6 +53,14 @@ class Machine:
     def charon_is_new(self) -> None:
         """Another charon calls, of which nothing is on record."""
         self._charons += 1
+
+    @contextlib.contextmanager
+    def person(self) -> Iterator[None]:
+        """Events come from a person while this lasts."""
+        charons = self._charons
+        self.by_hand()
+        yield
+        self._charons = charons
 
     def restart_charon(self) -> None:
         """Kills charon and starts another."""

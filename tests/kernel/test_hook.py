@@ -448,6 +448,32 @@ def test_read_only_proc_sys_is_a_line_and_no_failure(machine):
     assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
 
 
+def test_a_refused_up_leaves_what_a_dead_charon_held_to_the_next_event(machine):
+    before = machine.state()
+    with machine.person():
+        machine.up(PEER="192.168.0.5")
+    machine.up(*NET)
+    machine.restart_charon()
+    machine.event("up-client", PEER="192.168.0.5", PEER_ID="star", MARK_IN="3/0xffffffff", MARK_OUT="3/0xffffffff")
+    assert machine.status == 2
+    with machine.person():
+        machine.down(PEER="192.168.0.5")
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_failed_up_takes_away_what_a_dead_charon_held(machine, monkeypatch, at):
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.restart_charon()
+    with monkeypatch.context() as patch:
+        failing(patch, at, KernelError(1, "no"))
+        machine.event("up-client", *NET, PEER="192.168.0.3")
+    machine.down(PEER="192.168.0.3")
+    assert machine.state() == before
+
+
 # By hand
 
 
