@@ -474,6 +474,19 @@ def test_a_failed_up_takes_away_what_a_dead_charon_held(machine, monkeypatch, at
     assert machine.state() == before
 
 
+def test_a_unique_mark_follows_the_newest_with_several_selector_pairs(machine):
+    before = machine.state()
+    old, new = ({"MARK_IN": f"{n}/0xffffffff", "MARK_OUT": f"{n}/0xffffffff", "UNIQUEID": n} for n in (5, 6))
+    for marks in (old, new):
+        machine.up(*NET, **marks)
+        machine.up(*NET, verb="up-client-v6", **marks)
+    for marks in (old, new):
+        assert "ikey 0.0.0.6 okey 0.0.0.6" in machine.run("ip", "-d", "link", "show", "vti5")
+        machine.down(**marks)
+        machine.down(verb="down-client-v6", **marks)
+    assert machine.state() == before
+
+
 # By hand
 
 
