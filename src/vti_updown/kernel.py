@@ -201,7 +201,7 @@ class Kernel:
         if where is None or where.ifindex is None:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         if isinstance(noun, Setting):
-            return Outcome(None, "") if where.borrowed else self._set(noun, where.ifindex)
+            return Outcome(None, "") if where.borrowed else self._put_setting(noun, where.ifindex)
         if isinstance(noun, Address):
             return self._add(noun, rt.RTM_NEWADDR, lambda: _address_message(noun, where.ifindex), self._look_at_address, new)
         return self._add(noun, rt.RTM_NEWROUTE, lambda: _route_message(noun, where.ifindex), self._look_at_route, new)
@@ -262,22 +262,27 @@ class Kernel:
             raise OSError(errno.ENODEV, "it vanished as soon as it was made")
         return Applied(link, True, made["index"])
 
-    def _set(self, setting: Setting, index: int) -> Outcome:
+    def _put_setting(self, setting: Setting, index: int) -> Outcome:
+        try:
+            self._set(setting, index)
+        except rt.NetlinkError:
+            raise
+        except OSError as error:  # no netlink attribute sets it, and in a container /proc/sys is read-only
+            return Outcome(None, f"{setting.family} {setting.name} as it was ({error.strerror})")
+        return Outcome(Applied(setting))
+
+    def _set(self, setting: Setting, index: int) -> None:
         if (setting.family, setting.name) == ("ipv4", "disable_policy"):
             conf = {"attrs": [("IPV4_DEVCONF_NOPOLICY", setting.value)]}
             message = _message(rt.ifinfmsg, index=index)
             message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET", {"attrs": [("IFLA_INET_CONF", conf)]})]})]
             self._socket.request(rt.RTM_NEWLINK, message)
-            return Outcome(Applied(setting))
+            return
         link = self._link(index)
         if link is None:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-        try:
-            with open(_sysctl(setting, link), "w", encoding="ascii") as file:
-                file.write(str(setting.value))
-        except OSError as error:  # no netlink attribute sets it, and in a container /proc/sys is read-only
-            return Outcome(None, f"{setting.family} {setting.name} as it was ({error.strerror})")
-        return Outcome(Applied(setting))
+            raise rt.NetlinkError(errno.ENODEV, os.strerror(errno.ENODEV))
+        with open(_sysctl(setting, link), "w", encoding="ascii") as file:
+            file.write(str(setting.value))
 
     def _remove(self, noun: Noun, sure: bool) -> None:
         """Takes an object away; one that is gone already is taken away."""
@@ -292,7 +297,11 @@ class Kernel:
         elif where is None or where.ifindex is None or (isinstance(noun, Setting) and where.borrowed):
             return
         elif isinstance(noun, Setting):
-            self._set(noun._replace(value=0), where.ifindex)
+            try:
+                self._set(noun._replace(value=0), where.ifindex)
+            except OSError as error:
+                if error.errno not in (errno.ENODEV, errno.ENOENT):  # the link is gone, or has no IPv6
+                    raise
             return
         elif isinstance(noun, Address):
             if not sure and self._look_at_address(noun, where) is not None:

@@ -487,6 +487,17 @@ def test_a_unique_mark_follows_the_newest_with_several_selector_pairs(machine):
     assert machine.state() == before
 
 
+def test_a_setting_that_cannot_be_taken_away_goes_with_a_later_event(machine):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.run("sh", "-c", "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys")
+    lines = machine.down(verb="down-client-v6")
+    assert lines[1:] == ["gw: cannot take away ipv6 disable_policy: Read-only file system"]
+    machine.run("umount", "/proc/sys")
+    machine.down(CONNECTION="nobody")
+    assert machine.setting(6, "vti1") == "0"
+
+
 # By hand
 
 
