@@ -39,20 +39,25 @@ def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
     except SettingsError as error:
         settings = error
     try:
-        from . import event, hook  # most of a call's time: --version and --help go without
+        from . import event  # most of a call's time: --version and --help go without
+        from . import hook as events
 
         told = event.parse(environ)
-        say(_rehearsed(*hook.rehearse(told, settings)) if dry_run else hook.run(told, settings))
-    except ModuleNotFoundError as missing:
-        say([error_line(Refusal(f"this Python has no module {missing.name}", "install vti-updown again", 1), environ)])
-        return 1
-    except Refusal as refusal:
+        if dry_run:
+            say(_rehearsed(*events.rehearse(told, settings)))
+            status = 0
+        else:
+            report = events.run(told, settings)
+            say(report.lines)
+            status = report.status
+    except (Refusal, OSError, ModuleNotFoundError) as error:
+        refusal = refused(error)
         say([error_line(refusal, environ)])
         return refusal.status
     if isinstance(settings, Refusal):  # a `down` does without them
         say([error_line(settings, environ)])
         return settings.status
-    return 0
+    return status
 
 
 def _rehearsed(steps: Sequence["Step"], names: Mapping[str, str], notes: Iterable[str]) -> list[str]:
@@ -60,6 +65,15 @@ def _rehearsed(steps: Sequence["Step"], names: Mapping[str, str], notes: Iterabl
 
     lines = [command for step in steps for command in commands(step, names)]
     return [*(f"# {note}" for note in notes), *(lines or ["# nothing to change"])]
+
+
+def refused(error: Exception) -> Refusal:
+    """Whatever ended a command, as a refusal."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return Refusal(f"this Python has no module {shown(error.name)}", "install vti-updown again", 1)
+    return Refusal(f"the system refused: {shown(error, 80)}", "vti-updown repair looks again", 1)
 
 
 def error_line(refusal: Refusal, environ: Mapping[str, str]) -> str:

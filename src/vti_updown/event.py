@@ -201,6 +201,9 @@ def parse(environ: Mapping[str, str]) -> Event:
     if verb is None:
         raise EventError(f"unknown PLUTO_VERB {shown(word)}", "known are up- and down-, host and client, with and without -v6")
     endpoint = required if verb.up else read
+    mine, its = variables.selector("MY"), variables.selector("PEER")
+    if mine.network.version != its.network.version:
+        raise EventError(f"PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT={its.network} are not of one family", "correct them")
     return Event(
         verb=word,
         up=verb.up,
@@ -211,8 +214,8 @@ def parse(environ: Mapping[str, str]) -> Event:
         peer=endpoint("PEER", address if verb.up else _endpoint),
         my_id=read("MY_ID", str) or "",
         peer_id=read("PEER_ID", str) or "",
-        my_selector=variables.selector("MY"),
-        peer_selector=variables.selector("PEER"),
+        my_selector=mine,
+        peer_selector=its,
         virtual_ips=variables.virtual_ips(),
         mark_in=read("MARK_IN", _mark),
         mark_out=read("MARK_OUT", _mark),

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from . import lineage, process
 from .errors import Refusal
-from .event import Event, IPAddress
-from .kernel import Kernel
-from .ledger import Ledger, StorageError, opened, snapshot
+from .event import Event, IPAddress, IPNetwork
+from .kernel import Kernel, Outcome
+from .ledger import DatabaseError, Ledger, StorageError, is_damage, opened, snapshot
 from .plan import Answers, PlanError, plan
 from .settings import Settings
-from .state import Address, Link, Noun, Route, Setting, Step, difference, link_key
+from .state import Address, Applied, Link, Route, Setting, Step, difference, link_key
 from .text import fitted, line, shown
 
 LINES = 3
@@ -25,8 +25,8 @@ class Change(NamedTuple):
     """The keys whose wishes may have changed."""
     reference: int | None
     """The reference that came or went; None where a `down` found none."""
-    wishes: tuple[Noun, ...] = ()
-    """What the reference wishes for."""
+    own: tuple[str, ...] = ()
+    """The keys that the reference wishes for, or did."""
     replaces: tuple[int, ...] = ()
     """References that go once this one stands."""
     notes: tuple[str, ...] = ()
@@ -39,34 +39,59 @@ class Taken(NamedTuple):
     names: dict[str, str]
     """The name of each link that they touch, by its key."""
     notes: list[str]
-    refused: Refusal | None = None
+    """What was left alone, and why."""
+    failures: list[str]
+    """What could not be done; the next event tries again."""
+    refused: Refusal | None
     """Why a step that the event cannot do without was not taken."""
-    foreign: frozenset[str] = frozenset()
+    foreign: frozenset[str]
     """Keys of what was there already and is not ours."""
 
 
-def run(event: Event, settings: Settings | Refusal) -> list[str]:
-    """Does what the event asks for, and returns the lines to print. Raises Refusal where it could not.
+class Report(NamedTuple):
+    """What is said of an event."""
+
+    lines: list[str]
+    status: int = 0
+
+
+def run(event: Event, settings: Settings | Refusal) -> Report:
+    """Does what the event asks for, and returns what to say. Raises Refusal where it could not.
 
     Settings that are wrong are given as the Refusal that says so: an `up` fails by it, a `down` needs none.
     """
     with closing(Kernel()) as kernel:
         try:
             with opened(kernel.namespace()) as ledger:
-                return _event(event, settings, ledger, kernel)
+                try:
+                    return _event(event, settings, ledger, kernel)
+                except DatabaseError as error:  # before the first step: see take()
+                    if not is_damage(error):
+                        return _unrecorded(event, settings, kernel, f"{shown(error)}; is there room on /run?")
+                    ledger.begin_anew()
+                    return _event(event, settings, ledger, kernel)
         except StorageError as error:
-            # The tunnel comes up all the same. What a later event has to know then is adopted from the kernel.
-            with closing(snapshot(kernel.namespace())) as ledger:
-                lines = _event(event, settings, ledger, kernel)
-            return [*lines[: LINES - 1], line(f"warning: not recorded: {error.message}", f"; {error.hint}")]
+            return _unrecorded(event, settings, kernel, f"{error.message}; {error.hint}")
 
 
-def _event(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel: Kernel) -> list[str]:
+def _event(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel: Kernel) -> Report:
     charon = process.charon()
     adopt_lost(charon, ledger, kernel)
-    if event.up:
-        return _up(event, settings, charon, ledger, kernel)
-    return _down(event, settings, charon, ledger, kernel)
+    report = _up(event, settings, charon, ledger, kernel) if event.up else _down(event, settings, charon, ledger, kernel)
+    if not ledger.damaged:
+        return report
+    return _warned(report, "the records were damaged, so they were set aside and made anew from the kernel")
+
+
+def _unrecorded(event: Event, settings: Settings | Refusal, kernel: Kernel, why: str) -> Report:
+    """Does the event on a copy of the records in memory. What a later event has to know it adopts from the kernel."""
+    with closing(snapshot(kernel.namespace())) as ledger:
+        report = _event(event, settings, ledger, kernel)
+    return _warned(report, f"not recorded: {why}")
+
+
+def _warned(report: Report, warning: str) -> Report:
+    return report._replace(lines=[*report.lines[: LINES - 1], line(f"warning: {warning}")])
 
 
 def adopt_lost(charon: str, ledger: Ledger, kernel: Kernel) -> None:
@@ -96,7 +121,7 @@ def rehearse(event: Event, settings: Settings | Refusal) -> tuple[list[Step], di
         return steps, link_names(steps, ledger), change.notes
 
 
-def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> list[str]:
+def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
     try:
         change = _begin_up(event, settings, charon, ledger, kernel)
     except Refusal:
@@ -105,9 +130,8 @@ def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger,
             ledger.add(charon, event, ())
             ledger.commit()
         raise
-    own = {noun.key for noun in change.wishes}
     assert change.reference is not None
-    taken = take(change.keys, ledger, kernel, own)
+    taken = take(change.keys, ledger, kernel, change.own)
     if taken.refused is not None:
         if charon:
             ledger.drop_wishes(change.reference)
@@ -121,9 +145,9 @@ def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger,
     return _report_up(event, change, taken, ledger)
 
 
-def _down(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> list[str]:
+def _down(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
     change = _begin_down(event, settings, charon, ledger, kernel)
-    link = next((one.noun for one in ledger.applied(change.keys).values() if isinstance(one.noun, Link)), None)
+    link = next((one.noun for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)), None)
     taken = take(change.keys, ledger, kernel)
     return _report_down(event, change, link, taken, ledger)
 
@@ -140,7 +164,7 @@ def _begin_up(event: Event, settings: Settings | Refusal, charon: str, ledger: L
             _refuse_other_marks(event, noun, ledger)
     replaces = () if charon else tuple(ledger.equal(charon, event))
     number = ledger.add(charon, event, made.wishes)
-    return Change(keys, number, made.wishes, replaces, made.notes)
+    return Change(keys, number, tuple(noun.key for noun in made.wishes), replaces, made.notes)
 
 
 def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
@@ -152,7 +176,7 @@ def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger:
     if ending.rekeyed is not None:
         ledger.rekey(charon, ending.rekeyed, event.unique_id)
     keys = ledger.end(ending.reference)
-    return Change([*keys, *ledger.clear_stale(process.alive, keys)], ending.reference)
+    return Change([*keys, *ledger.clear_stale(process.alive, keys)], ending.reference, tuple(keys))
 
 
 def _give_up(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel: Kernel) -> Change | None:
@@ -166,7 +190,8 @@ def _give_up(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel:
         made = plan(event, Settings() if isinstance(settings, Refusal) else settings, _answers(ledger, kernel))
     except Refusal:
         return None
-    return Change(ledger.give_up(number, [noun.key for noun in made.wishes if not isinstance(noun, Link)]), number)
+    keys = ledger.give_up(number, [noun.key for noun in made.wishes if not isinstance(noun, Link)])
+    return Change(keys, number, (*keys, made.wishes[0].link))
 
 
 def _refuse_other_marks(event: Event, link: Link, ledger: Ledger) -> None:
@@ -183,17 +208,22 @@ def _refuse_other_marks(event: Event, link: Link, ledger: Ledger) -> None:
 
 
 def _answers(ledger: Ledger, kernel: Kernel) -> Answers:
-    def free_name(link: Link, names: Iterable[str], chosen: bool) -> str:
+    def free_name(link: Link, names: Iterable[str], chosen: str | None) -> str:
         there = ledger.applied([link.key]).get(link.key)
         if there is not None and isinstance(there.noun, Link):
             return there.noun.name
-        name = ""
-        for name in names:
-            if not kernel.link_exists(name):
-                return name
-        if chosen and (same := kernel.same_link(link)) is not None and isinstance(same.noun, Link):
-            return same.noun.name
-        raise PlanError(f"the name {shown(name)} is taken by another link", "choose another --name, such as vpn{uniqueid}")
+        if chosen is not None:
+            if not kernel.link_exists(chosen):
+                return chosen
+            if (same := kernel.same_link(link)) is not None and isinstance(same.noun, Link):
+                return same.noun.name
+            if not kernel.is_ours(chosen):  # else an old tunnel of ours has it still, and this one must not wait
+                what = f"the name {shown(chosen)} is taken by another link"
+                raise PlanError(what, "choose another --name, such as vpn{uniqueid}")
+        return next(name for name in names if not kernel.link_exists(name))
+
+    def source(link: str, net: IPNetwork) -> IPAddress | None:
+        return kernel.source(net, lambda ip: ledger.elsewhere(str(ip), link))
 
     def held(link: str, ip: IPAddress) -> Address | None:
         for noun in ledger.beside([link], ()):
@@ -201,14 +231,16 @@ def _answers(ledger: Ledger, kernel: Kernel) -> Answers:
                 return noun
         return None
 
-    return Answers(free_name, kernel.source, kernel.next_hop, held)
+    return Answers(free_name, source, kernel.next_hop, held)
 
 
 def _with_doubts(keys: Iterable[str], ledger: Ledger, kernel: Kernel) -> list[str]:
     """`keys`, and those that an earlier event left in doubt, and all that stood on a link that somebody took away."""
     found = dict.fromkeys([*keys, *ledger.unsure()])
     for was in list(ledger.applied(found).values()):
-        if isinstance(was.noun, Link) and was.ifindex is not None and not kernel.link_exists(was.ifindex):
+        if isinstance(was.noun, Link) and not was.sure:  # where it is, and whose, may have been lost
+            ledger.locate(was.noun.key, kernel.same_link(was.noun))
+        elif isinstance(was.noun, Link) and was.ifindex is not None and not kernel.link_exists(was.ifindex):
             on_it = ledger.on_link(was.noun.key)
             ledger.doubt(on_it)
             found.update(dict.fromkeys(on_it))
@@ -235,37 +267,47 @@ def take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
     ledger.expect(steps)
     ledger.commit()
     notes: list[str] = []
-    foreign: set[str] = set()
+    failures: list[str] = []
     refused: Refusal | None = None
+    ended: list[tuple[Step, Outcome | None]] = []
     for step in steps:
-        key = step.noun.key
-        was = before.get(key)
         if refused is not None:
-            ledger.restore(key, was)
+            ended.append((step, None))
             continue
+        was = before.get(step.noun.key)
         try:
-            outcome = kernel.take(step, sure=was is None or was.sure)
+            ended.append((step, kernel.take(step, sure=was is None or was.sure)))
         except Refusal as refusal:
-            if step.new is not None and key in own:
+            if step.new is not None and step.noun.key in own:
                 refused = refusal
             else:
-                notes.append(refusal.message)
-            continue
-        if outcome.applied is None and step.new is not None:
-            ledger.restore(key, None)
-            foreign.add(key)
-            if outcome.foreign:
-                notes.append(f"left alone: {outcome.foreign}")
-        elif outcome.applied is None:
-            ledger.done(step, borrowed=was is not None and was.borrowed)
-        else:
-            now = outcome.applied
-            if now.noun != step.new and step.new is not None:
-                ledger.found(step.new, now.noun)
-            ledger.done(step._replace(new=now.noun), now.ifindex, now.borrowed)
-    if refused is None:  # else the roll back goes on from here, and a death before it leaves all of it in doubt
-        ledger.commit()
-    return Taken(steps, names, notes, refused, frozenset(foreign))
+                failures.append(refusal.message)
+    foreign = {step.noun.key for step, outcome in ended if outcome and outcome.applied is None and step.new is not None}
+    notes += [f"left alone: {outcome.foreign}" for _, outcome in ended if outcome and outcome.foreign]
+    try:
+        for step, outcome in ended:
+            _record(step, outcome, before.get(step.noun.key), ledger)
+        if refused is None:  # else the roll back goes on from here, and a death before it leaves all of it in doubt
+            ledger.commit()
+    except DatabaseError as error:
+        ledger.rollback()  # all of it stays in doubt
+        notes.append(f"not recorded ({shown(error)}), so the next event looks again")
+    return Taken(steps, names, notes, failures, refused, frozenset(foreign))
+
+
+def _record(step: Step, outcome: Outcome | None, was: Applied | None, ledger: Ledger) -> None:
+    """Writes down what came of a step; None: it was not taken."""
+    if outcome is None:
+        ledger.restore(step.noun.key, was)
+    elif outcome.applied is not None:
+        now = outcome.applied
+        if now.noun != step.new and step.new is not None:
+            ledger.found(step.new, now.noun)
+        ledger.done(step._replace(new=now.noun), now.ifindex, now.borrowed)
+    elif step.new is not None:
+        ledger.restore(step.noun.key, None)
+    else:
+        ledger.done(step, borrowed=was is not None and was.borrowed)
 
 
 def link_names(steps: Iterable[Step], ledger: Ledger) -> dict[str, str]:
@@ -278,8 +320,8 @@ def link_names(steps: Iterable[Step], ledger: Ledger) -> dict[str, str]:
 # What is said
 
 
-def _report_up(event: Event, change: Change, taken: Taken, ledger: Ledger) -> list[str]:
-    wished = ledger.wished(noun.key for noun in change.wishes)
+def _report_up(event: Event, change: Change, taken: Taken, ledger: Ledger) -> Report:
+    wished = ledger.wished(change.own)
     head = shown(event.connection)
     items: list[str] = []
     for noun in wished.values():
@@ -287,24 +329,25 @@ def _report_up(event: Event, change: Change, taken: Taken, ledger: Ledger) -> li
             head += f": {noun.name} up, {noun.local} → {noun.remote}, mark {noun.okey or noun.ikey}"
         elif not isinstance(noun, Setting) and noun.key not in taken.foreign:
             items.append(_said(noun))
-    return _lines(event, fitted(head, items), [*change.notes, *taken.notes])
+    return Report(_lines(event, fitted(head, items), [*change.notes, *taken.notes, *taken.failures]))
 
 
-def _report_down(event: Event, change: Change, link: Link | None, taken: Taken, ledger: Ledger) -> list[str]:
+def _report_down(event: Event, change: Change, link: Link | None, taken: Taken, ledger: Ledger) -> Report:
     name = shown(event.connection)
+    items: list[str] = []
     if change.reference is None:
-        return _lines(event, f"{name}: nothing is up for this {event.verb} (unique ID {event.unique_id})", taken.notes)
-    if link is None:
-        return _lines(event, f"{name}: its up had failed, nothing to take away", taken.notes)
-    gone = [step.noun for step in taken.steps if step.new is None]
-    holders = len(ledger.holders(link.key))
-    if holders:
+        head = f"{name}: nothing is up for this {event.verb} (unique ID {event.unique_id})"
+    elif link is None:
+        head = f"{name}: its up had failed, nothing to take away"
+    elif holders := len(ledger.holders(link.key)):
         head = f"{name}: {link.name} stays, held by {holders} more"
+        gone = (step.noun for step in taken.steps if step.new is None and step.noun.link == link.key)
         items = [f"without {_said(noun)}" for noun in gone if isinstance(noun, Address | Route)]
+    elif ledger.applied([link.key]):
+        head = f"{name}: {link.name} could not be taken away, the next event tries again"
     else:
         head = f"{name}: {link.name} down, {link.local} → {link.remote}"
-        items = []
-    return _lines(event, fitted(head, items), taken.notes)
+    return Report(_lines(event, fitted(head, items), [*taken.notes, *taken.failures]), 1 if taken.failures else 0)
 
 
 def _said(noun: Address | Route) -> str:
@@ -312,5 +355,9 @@ def _said(noun: Address | Route) -> str:
 
 
 def _lines(event: Event, first: str, notes: Iterable[str]) -> list[str]:
-    lines = [line(first), *(line(f"{shown(event.connection)}: {note}") for note in notes)]
-    return lines if len(lines) <= LINES else [*lines[: LINES - 1], line(f"{lines[LINES - 1]} (and {len(lines) - LINES} more)")]
+    told = [f"{shown(event.connection)}: {note}" for note in notes]
+    kept, more = told[: LINES - 1], len(told) - (LINES - 1)
+    tails = [""] * len(kept)
+    if more > 0:
+        tails[-1] = f" (and {more} more)"
+    return [line(first), *(line(text, tail) for text, tail in zip(kept, tails, strict=True))]

@@ -1,8 +1,8 @@
 """Takes steps in the kernel, and answers what is there. With `rtnetlink`, the only module that speaks netlink.
 
 A step's object may be there already, made by us (an event that died) or by somebody else. Adding says which: whatever
-is ours is taken over, whatever is not is left alone. How ours is told, per object: a link by its group, an address and
-a route by their protocol number.
+is ours is taken over, whatever is not is left alone. How ours is told: a link by its group, a route by its protocol number,
+an address by its protocol number where the link is not ours.
 """
 
 import errno
@@ -56,7 +56,7 @@ class KernelError(Refusal):
 
 HINTS = {
     errno.EPERM: "the hook needs CAP_NET_ADMIN, as charon has",
-    errno.EACCES: "the hook needs CAP_NET_ADMIN, as charon has",
+    errno.EACCES: "is IPv6 off? see sysctl net.ipv6.conf.all.disable_ipv6",
     errno.EOPNOTSUPP: "load the module: modprobe ip_vti (IPv6 endpoints: ip6_vti)",
     errno.ENETDOWN: "set the link up: ip link set LINK up",
     errno.ENOBUFS: "the kernel is out of memory for it",
@@ -79,19 +79,27 @@ class Kernel:
     def link_exists(self, name_or_index: str | int) -> bool:
         return self._link(name_or_index) is not None
 
+    def is_ours(self, name: str) -> bool:
+        """Whether the link of this name is there, and ours."""
+        found = self._link(name)
+        return found is not None and found.get_attr("IFLA_GROUP") == GROUP
+
     def next_hop(self, destination: IPAddress) -> IPAddress | None:
         """The gateway on the way to `destination`; None where it is on a link, or cannot be reached."""
         return self._looked_up(destination, "RTA_GATEWAY")
 
-    def source(self, net: Any) -> IPAddress | None:
-        """An address of this host within `net`, as charon's install_routes would take for its routes; None without one."""
+    def source(self, net: Any, unfit: Callable[[IPAddress], bool]) -> IPAddress | None:
+        """An address of this host within `net`, as charon's install_routes would take for its routes; None without one.
+
+        `unfit` says which addresses of the host's may not be it.
+        """
         ip = self._looked_up(net[1] if net.num_addresses > 2 else net[0], "RTA_PREFSRC")
-        if ip is not None and ip in net:
+        if ip is not None and ip in net and not unfit(ip):
             return ip
         # The network is wider than the subnet that the host has in it: only the list of all addresses tells.
         for message in self._dump(rt.RTM_GETADDR, _message(rt.ifaddrmsg, family=AF[net.version])):
             raw = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            if raw is not None and (found := _ip(raw)) in net:
+            if raw is not None and (found := _ip(raw)) in net and not unfit(found):
                 return found
         return None
 
@@ -122,12 +130,15 @@ class Kernel:
         return self._socket.request(kind, message, rt.NLM_F_DUMP)
 
     def same_link(self, link: Link) -> Applied | None:
-        """A link that is there with this one's endpoints, whatever its name, and whether it is borrowed."""
+        """A link that is there with this one's endpoints, whatever its name, and whether it is borrowed.
+
+        One that is bound to an underlying link is another: that is part of what a VTI is known by.
+        """
         message = rt.ifinfmsg()
         message["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
         for found in self._dump(rt.RTM_GETLINK, message):
             same = _read_link(found)
-            if same is not None and same.key == link.key:
+            if same is not None and same.key == link.key and not _underlying(found):
                 return Applied(same, True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
         return None
 
@@ -252,15 +263,18 @@ class Kernel:
             assert isinstance(found.noun, Link)
             if found.borrowed and (found.noun.okey, found.noun.ikey) != (link.okey, link.ikey):
                 raise Refusal(
-                    f"{found.noun.name} has these endpoints but okey {found.noun.okey}, ikey {found.noun.ikey}",
-                    f"give it the mark, or delete it: ip link del {found.noun.name}",
+                    f"{shown(found.noun.name)} has these endpoints but okey {found.noun.okey}, ikey {found.noun.ikey}",
+                    f"give it the mark, or delete it: ip link del {shown(found.noun.name)}",
                     1,
                 ) from None
             return found
         made = self._link(link.name)
-        if made is None:
+        if made is not None:
+            return Applied(link, True, made["index"])
+        # Somebody, udev perhaps, has renamed it since.
+        if (renamed := self.same_link(link)) is None:
             raise OSError(errno.ENODEV, "it vanished as soon as it was made")
-        return Applied(link, True, made["index"])
+        return renamed
 
     def _put_setting(self, setting: Setting, index: int) -> Outcome:
         try:
@@ -287,13 +301,13 @@ class Kernel:
     def _remove(self, noun: Noun, sure: bool) -> None:
         """Takes an object away; one that is gone already is taken away."""
         where = self.links.get(noun.link)
+        gone: tuple[int, ...] = ()
         if isinstance(noun, Link):
-            if not sure:
-                where = self.same_link(noun)
-            if where is None or where.borrowed:
+            if where is None or where.ifindex is None or where.borrowed:
                 return
-            gone: tuple[int, ...] = ()
             request, message = rt.RTM_DELLINK, _message(rt.ifinfmsg, index=where.ifindex)
+        elif isinstance(noun, Route):  # by its key and our number, wherever it leads
+            request, message, gone = rt.RTM_DELROUTE, _route_message(noun, None), (errno.ESRCH, errno.ENETUNREACH)
         elif where is None or where.ifindex is None or (isinstance(noun, Setting) and where.borrowed):
             return
         elif isinstance(noun, Setting):
@@ -303,14 +317,11 @@ class Kernel:
                 if error.errno not in (errno.ENODEV, errno.ENOENT):  # the link is gone, or has no IPv6
                     raise
             return
-        elif isinstance(noun, Address):
+        else:
             if not sure and self._look_at_address(noun, where) is not None:
                 return
             request, message = rt.RTM_DELADDR, _address_message(noun, where.ifindex)
             gone = (errno.EADDRNOTAVAIL,)
-        else:
-            request, message = rt.RTM_DELROUTE, _route_message(noun, None)
-            gone = (errno.ESRCH, errno.ENETUNREACH)
         try:
             self._socket.request(request, message)
         except rt.NetlinkError as error:
@@ -339,7 +350,7 @@ class Kernel:
             if other == where.ifindex:
                 return ""
             link = self._link(other) if other else None
-            return f"a route to {noun.destination} by {link.get_attr('IFLA_IFNAME') if link else 'another link'}"
+            return f"a route to {noun.destination} by {shown(link.get_attr('IFLA_IFNAME')) if link else 'another link'}"
         return f"a route to {noun.destination}"
 
     def _routes(self, noun: Route) -> Iterator[Any]:
@@ -356,7 +367,7 @@ class Kernel:
 
 def _refused(step: Step, error: OSError) -> KernelError:
     doing = "take away" if step.new is None else "make" if step.old is None else "change"
-    why = shown(error.strerror or os.strerror(error.errno or 0), 60)
+    why = shown(error.strerror or error, 60)  # a reply that does not come has no number
     return KernelError(error.errno or 0, f"cannot {doing} {_named(step.noun)}: {why}")
 
 
@@ -390,6 +401,12 @@ def _read_link(message: Any) -> Link | None:
     local, remote = (_ip(data.get_attr(f"IFLA_VTI_{end}") or unset) for end in ("LOCAL", "REMOTE"))
     okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
     return Link(kind, local, remote, name, okey, ikey, message.get_attr("IFLA_IFALIAS") or "")
+
+
+def _underlying(message: Any) -> int:
+    """The ifindex of the link that a VTI is bound to; 0 for none."""
+    data = message.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
+    return int(data.get_attr("IFLA_VTI_LINK") or 0)
 
 
 def _read_route(message: Any, link: str) -> Route:

@@ -28,7 +28,7 @@ LOCK_SECONDS = 30
 """How long an event waits for another. charon keeps a worker thread and the IKE_SA waiting meanwhile."""
 STALE_EACH = 8
 """How many references of a charon that is gone an event clears beside those that touch its own keys."""
-IDS_KEPT = 1 << 16
+IDS_KEPT = 1 << 12
 """How far back unique IDs count as known; older ones are forgotten, so that the records do not grow for ever."""
 
 SCHEMA_VERSION = 1
@@ -74,6 +74,10 @@ CREATE TABLE known (
 """
 
 
+DatabaseError = sqlite3.DatabaseError
+"""What SQLite raises while the records are used."""
+
+
 class LedgerError(Refusal):
     """The records cannot be had: status 1."""
 
@@ -88,7 +92,13 @@ class StorageError(LedgerError):
 class Ledger:
     """The records, open and, unless they are in memory, locked. Every key is a noun's `key`."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, anew: Callable[[], sqlite3.Connection] | None = None) -> None:
+        self._anew = anew
+        self.damaged = False
+        """Whether there were records that could not be read."""
+        self._use(database)
+
+    def _use(self, database: sqlite3.Connection) -> None:
         self._db = database
         # Only a killed process is to be survived: the file is on a tmpfs that no power cut survives.
         self._db.execute("PRAGMA synchronous = OFF")
@@ -100,8 +110,15 @@ class Ledger:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             self._db.close()
-            raise sqlite3.DatabaseError(f"records of version {version}")
+            raise DatabaseError(f"records of version {version}")
         self._db.execute("BEGIN IMMEDIATE")
+
+    def begin_anew(self) -> None:
+        """Sets aside records that are damaged, and goes on with none."""
+        assert self._anew is not None  # a file's, not a copy's
+        self._db.close()
+        self.damaged = True
+        self._use(self._anew())
 
     def commit(self) -> None:
         """Writes what has changed, and goes on with the next change."""
@@ -121,7 +138,7 @@ class Ledger:
     # References
 
     def add(self, charon: str, event: Event, wishes: Iterable[Noun]) -> int:
-        """Records an `up` with its wishes, and returns its number. By hand, an equal one is replaced by it."""
+        """Records an `up` with its wishes, and returns its number."""
         told = json.dumps(identity(event))
         self._db.execute("INSERT OR IGNORE INTO charon VALUES (?)", (charon,))
         cursor = self._db.execute(
@@ -320,6 +337,16 @@ class Ledger:
         """The keys of what was applied on a link, its own among them."""
         return [key for (key,) in self._db.execute("SELECT key FROM applied WHERE link = ?", (link,))]
 
+    def locate(self, key: str, found: Applied | None) -> None:
+        """Where the link is that was in doubt, and whose."""
+        place = (found.ifindex, found.borrowed) if found is not None else (None, False)
+        self._db.execute("UPDATE applied SET ifindex = ?, borrowed = ? WHERE key = ?", (*place, key))
+
+    def elsewhere(self, ip: str, link: str) -> bool:
+        """Whether this is an address that we have put on another link than this one."""
+        rows = self._db.execute("SELECT noun FROM applied WHERE ip = ? AND link != ?", (ip, link))
+        return any(isinstance(read(noun), Address) for (noun,) in rows)
+
     def doubt(self, keys: Iterable[str]) -> None:
         """The kernel may no longer hold what was applied for these keys."""
         self._db.executemany("UPDATE applied SET sure = 0 WHERE key = ?", ((key,) for key in keys))
@@ -341,11 +368,15 @@ class Ledger:
 
     def done(self, step: Step, ifindex: int | None = None, borrowed: bool = False) -> None:
         """The kernel holds what the step leads to. `ifindex` and `borrowed` are a link's, in or out."""
-        if step.new is None:
-            where = "link" if isinstance(step.noun, Link) and not borrowed else "key"
-            self._db.execute(f"DELETE FROM applied WHERE {where} = ?", (step.noun.key,))
-        else:
+        key = step.noun.key
+        if step.new is not None:
             self._put(Applied(step.new, True, ifindex, borrowed))
+        elif not isinstance(step.noun, Link):
+            self._db.execute("DELETE FROM applied WHERE key = ?", (key,))
+        elif not borrowed:
+            self._db.execute("DELETE FROM applied WHERE link = ?", (key,))
+        elif self.on_link(key) == [key]:  # else what could not be taken from it waits, and must find it
+            self._db.execute("DELETE FROM applied WHERE key = ?", (key,))
 
     def restore(self, key: str, was: Applied | None) -> None:
         """The step was not taken, or not for us to take: `key` is as it was."""
@@ -386,10 +417,12 @@ def opened(namespace: int, directory: str = DIRECTORY, seconds: float = LOCK_SEC
 
     A file that is damaged, or of another version, is set aside under `.damaged`.
     """
+    old_mask = os.umask(0o077)
     try:
         _own_directory(directory)
         lock = os.open(f"{directory}/{namespace}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
+        os.umask(old_mask)
         raise StorageError(f"cannot write {directory}: {error.strerror}", "the hook keeps its records there, as root") from None
     file = f"{directory}/{namespace}.sqlite"
     try:
@@ -402,6 +435,7 @@ def opened(namespace: int, directory: str = DIRECTORY, seconds: float = LOCK_SEC
     except sqlite3.Error as error:
         raise StorageError(f"cannot use {file}: {shown(error)}", "see to it that there is room on /run") from None
     finally:
+        os.umask(old_mask)
         os.close(lock)
 
 
@@ -411,9 +445,9 @@ def snapshot(namespace: int, directory: str = DIRECTORY) -> Ledger:
     try:
         with contextlib.closing(sqlite3.connect(f"file:{directory}/{namespace}.sqlite?mode=ro", uri=True)) as original:
             original.backup(copy)
+        return Ledger(copy)
     except sqlite3.Error:
-        copy = sqlite3.connect(":memory:", isolation_level=None)
-    return Ledger(copy)
+        return Ledger(sqlite3.connect(":memory:", isolation_level=None))
 
 
 def _own_directory(directory: str) -> None:
@@ -422,23 +456,36 @@ def _own_directory(directory: str) -> None:
         os.mkdir(directory, 0o700)
     except FileExistsError:
         found = os.lstat(directory)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise StorageError(f"{directory} is not a directory of mode 0700 that is ours", f"remove {directory}") from None
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            what = f"{directory} is not ours alone"
+            raise StorageError(what, "see who made it, and what is in it; then remove it") from None
+        if found.st_mode & 0o077:
+            os.chmod(directory, 0o700)
+
+
+def is_damage(error: DatabaseError) -> bool:
+    """Whether the file itself is to blame, rather than room, rights or another process."""
+    return type(error) is DatabaseError
 
 
 def _open(file: str) -> Ledger:
-    old_mask = os.umask(0o077)
-    try:
+    def anew() -> sqlite3.Connection:
+        os.replace(file, f"{file}.damaged")
+        return connect()
+
+    def connect() -> sqlite3.Connection:
         if os.path.islink(file):  # never ours, and never followed
             os.unlink(file)
-        return Ledger(sqlite3.connect(file, isolation_level=None))
-    except sqlite3.OperationalError:  # no room, no rights: the file itself is not to blame
-        raise
-    except sqlite3.DatabaseError:
-        os.replace(file, f"{file}.damaged")
-        return Ledger(sqlite3.connect(file, isolation_level=None))
-    finally:
-        os.umask(old_mask)
+        return sqlite3.connect(file, isolation_level=None)
+
+    try:
+        return Ledger(connect(), anew)
+    except DatabaseError as error:
+        if not is_damage(error):
+            raise
+        ledger = Ledger(anew(), anew)
+        ledger.damaged = True
+        return ledger
 
 
 class _TimeUpError(Exception):
@@ -456,6 +503,7 @@ def _locked(lock: int, seconds: float) -> None:
         return
     except BlockingIOError:
         pass
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # a parent may have blocked it
     old = signal.signal(signal.SIGALRM, _time_up)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .cli import error_line, say
+from .cli import error_line, refused, say
 from .errors import Refusal
 from .settings import FLAGS
 
@@ -66,8 +66,8 @@ def people(words: Sequence[str]) -> int:
         _command.main(list(words), prog_name="vti-updown", standalone_mode=False)
     except click.ClickException as error:
         refusal = Refusal(error.format_message().rstrip("."), "see vti-updown --help")
-    except Refusal as error:
-        refusal = error
+    except (Refusal, OSError, ModuleNotFoundError) as error:
+        refusal = refused(error)
     except click.Abort:
         return 130
     else:

@@ -37,11 +37,11 @@ class PlanError(Refusal):
 class Answers(NamedTuple):
     """What the plan has to ask."""
 
-    free_name: Callable[[Link, Iterable[str], bool], str]
-    """The name of this link, whose own is empty: what it has if it is there, else the first of the names that is free.
-    The last argument says whether the user chose the name. Raises PlanError where all are taken."""
-    source: Callable[[IPNetwork], IPAddress | None]
-    """An address of this host within the network."""
+    free_name: Callable[[Link, Iterable[str], str | None], str]
+    """The name of this link, whose own is empty: what it has if it is there, else the one that the user chose, else the
+    first of the names that is free. Raises PlanError where another's link has the chosen one."""
+    source: Callable[[str, IPNetwork], IPAddress | None]
+    """An address of this host within the network, for a route through the link with this key; none of another tunnel's."""
     next_hop: Callable[[IPAddress], IPAddress | None]
     """The gateway on the way to an address."""
     held: Callable[[str, IPAddress], Address | None]
@@ -56,20 +56,21 @@ class Plan(NamedTuple):
 
 def plan(event: Event, settings: Settings, ask: Answers) -> Plan:
     """The wishes of an `up`. Raises PlanError, or SettingsError for a name that the kernel would not take."""
-    link = _link(event, settings, ask)
+    link, names = _link(event, settings, ask)
     addresses = [Address(link.key, ip_interface(ip)) for ip in _virtual_ips(event, ask)]
     destinations, notes = _destinations(event, settings, ask)
     source = addresses[0].address.ip if addresses else None
     if destinations and source is None and event.my_selector.network.prefixlen:
-        source = ask.source(event.my_selector.network)
+        source = ask.source(link.key, event.my_selector.network)
         if source is not None and (held := ask.held(link.key, source)):
             addresses.append(held)  # a route of ours hangs on it, so it stays as long as the route
     routes = [Route(net, RT_TABLE_MAIN, 0, link.key, source) for net in destinations]
     policy = Setting(link.key, f"ipv{event.family}", "disable_policy", 1)
-    return Plan((link, policy, *addresses, *routes), notes)
+    return Plan((link, policy, *addresses, *routes), (*names, *notes))
 
 
-def _link(event: Event, settings: Settings, ask: Answers) -> Link:
+def _link(event: Event, settings: Settings, ask: Answers) -> tuple[Link, tuple[str, ...]]:
+    """The link, and what to tell the user of its name."""
     me, peer = event.me, event.peer
     assert me is not None and peer is not None  # event.parse() refuses an up without them
     if event.mark_in is None and event.mark_out is None:
@@ -92,8 +93,10 @@ def _link(event: Event, settings: Settings, ask: Answers) -> Link:
         "mark": str(okey or ikey),
         "peer": str(peer),
     }
-    names = _default_names(event.unique_id) if settings.name is None else iter([link_name(settings.name, values)])
-    return link._replace(name=ask.free_name(link, names, settings.name is not None))
+    chosen = None if settings.name is None else link_name(settings.name, values)
+    name = ask.free_name(link, _default_names(event.unique_id), chosen)
+    notes = (f"the link is {name}, not {chosen}, for as long as it is up",) if chosen not in (None, name) else ()
+    return link._replace(name=name), notes
 
 
 def _default_names(unique_id: int) -> Iterator[str]:

@@ -36,7 +36,7 @@ nlmsg: Any = _pyroute2_netlink.nlmsg
 
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
-NLM_F_DUMP = 0x300
+NLM_F_DUMP, NLM_F_DUMP_INTR = 0x300, 0x10
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -46,6 +46,8 @@ SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
 SO_NETNS_COOKIE = 71
 REPLY_BYTES = 1 << 17
+DUMPS = 5
+"""How often a dump is tried that others' changes interrupt, so that it may lack what is there (NLM_F_DUMP_INTR)."""
 REPLY_SECONDS = 20
 """How long a reply may take. The kernel answers at once, or when another holder of its rtnl lock lets go."""
 
@@ -64,7 +66,7 @@ class ifinfmsg(nlmsg):  # type: ignore[misc]
 
     class linkinfo(nla):  # type: ignore[misc]
         __slots__ = ()
-        # IFLA_INFO_DATA's layout depends on the kind: encoded by link_data(), decoded by the caller.
+        # IFLA_INFO_DATA's layout depends on the kind; only those of vti and vti6, which are the same, are read.
         nla_map = ((1, "IFLA_INFO_KIND", "asciiz"), (2, "IFLA_INFO_DATA", "vti"))
 
         class vti(nla):  # type: ignore[misc]
@@ -153,6 +155,7 @@ class Socket:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.settimeout(REPLY_SECONDS)
         self._sequence = 0
+        self._interrupted = False
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             try:
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
@@ -177,8 +180,17 @@ class Socket:
             "sequence_number": self._sequence,
         }
         message.encode()
-        self._socket.sendto(message.data, (0, 0))
-        return list(self._replies(dump=flags & NLM_F_DUMP == NLM_F_DUMP))
+        data = bytes(message.data)
+        if flags & NLM_F_DUMP != NLM_F_DUMP:
+            self._socket.sendto(data, (0, 0))
+            return list(self._replies(dump=False))
+        for _ in range(DUMPS):
+            self._interrupted = False
+            self._socket.sendto(data, (0, 0))
+            replies = list(self._replies(dump=True))
+            if not self._interrupted:
+                break
+        return replies
 
     def _replies(self, dump: bool) -> Iterator[Any]:
         while True:
@@ -205,6 +217,8 @@ class Socket:
         while datagram:
             length = int.from_bytes(datagram[0:4], sys.byteorder)
             if int.from_bytes(datagram[8:12], sys.byteorder) == self._sequence:
+                if int.from_bytes(datagram[6:8], sys.byteorder) & NLM_F_DUMP_INTR:
+                    self._interrupted = True
                 yield int.from_bytes(datagram[4:6], sys.byteorder), datagram[:length]
             datagram = datagram[(length + 3) & ~3 :]
 

@@ -1,7 +1,7 @@
 """What the user asks for: the flags of the updown line as `Settings`. It knows no event, no records and no kernel.
 
 FLAGS is the one table of settings: the hook parses its flags by it (without click, whose import costs more than the
-rest of the hook), and `cli` makes click's options and the help from it.
+rest of the hook), `cli` makes its help from it, and `people` click's options.
 """
 
 from collections.abc import Iterator, Sequence

@@ -128,7 +128,8 @@ def difference(
     ]
     gone = [was.noun for key, was in applied.items() if key not in wished]
     deleted = {noun.key for noun in gone if isinstance(noun, Link) and noun.key not in borrowed}
-    removals = [noun for noun in gone if isinstance(noun, Link) or noun.link not in deleted]
+    # What stands on a link goes with it. What is not sure may stand elsewhere, and has a step of its own.
+    removals = [noun for noun in gone if isinstance(noun, Link) or noun.link not in deleted or not applied[noun.key].sure]
     lost_addresses = [noun for noun in gone if isinstance(noun, Address)]
     standing = [*beside, *wished.values()]
     # An address that goes along is put back, but is away for a moment, and others with it if it was the last one left.

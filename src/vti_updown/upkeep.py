@@ -12,7 +12,6 @@ from .hook import Taken, adopt_lost, take
 from .kernel import Kernel
 from .ledger import opened
 from .state import Step
-from .text import line
 
 
 def repair() -> list[str]:
@@ -51,7 +50,9 @@ def flush(stale: bool, force: bool) -> list[str]:
 
 
 def _report(taken: Taken, nothing: str) -> list[str]:
-    if taken.notes:
-        rest = f" (and {len(taken.notes) - 1} more)" if len(taken.notes) > 1 else ""
-        raise Refusal(f"{taken.notes[0]}{rest}", "run it again, as root", 1)
-    return [line(command) for step in taken.steps for command in commands(step, taken.names)] or [nothing]
+    if taken.failures:
+        rest = f" (and {len(taken.failures) - 1} more)" if len(taken.failures) > 1 else ""
+        raise Refusal(f"{taken.failures[0]}{rest}", "run it again, as root", 1)
+    done = [step for step in taken.steps if step.noun.key not in taken.foreign]
+    lines = [command for step in done for command in commands(step, taken.names)]
+    return [*(lines or [nothing]), *(f"# {note}" for note in taken.notes)]

@@ -1,5 +1,6 @@
 """The hook on a real kernel: what an event makes, what it takes away, and what it leaves alone."""
 
+import sqlite3
 import subprocess
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from events import environment
 from hosts import INSTALLED
 from vti_updown.kernel import GROUP, Kernel, KernelError, Outcome
+from vti_updown.ledger import Ledger
 from vti_updown.state import Step
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
@@ -397,8 +399,9 @@ def test_a_down_goes_on_after_a_step_that_failed_and_the_next_event_takes_the_re
     machine.up(*NET)
     with monkeypatch.context() as patch:
         failing(patch, 0, KernelError(1, "cannot take away link vti1: no"))
-        lines = machine.down()
-    assert lines[1:] == ["gw: cannot take away link vti1: no"]
+        lines = machine.event("down-client")
+    assert machine.status == 1
+    assert lines == ["gw: vti1 could not be taken away, the next event tries again", "gw: cannot take away link vti1: no"]
     assert machine.links() == ["vti1"]
     machine.down(UNIQUEID=99)
     assert machine.state() == before
@@ -555,4 +558,99 @@ def test_the_installed_hook_runs_from_charons_bare_environment(machine):
         call = ["/bin/sh", "-c", f"2>&1 {INSTALLED} {flags}"]
         done = subprocess.run(call, env=environment(verb) | bare, stdout=subprocess.PIPE, text=True, check=True)
         assert done.stdout.startswith(said)
+    assert machine.state() == before
+
+
+# What a review found
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", range(4))
+def test_an_up_killed_on_a_borrowed_link_leaves_nothing_on_it_after_its_down(machine, monkeypatch, at, after):
+    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.2", "key", "2")
+    machine.run("ip", "link", "set", "mine", "up")
+    before = machine.state()
+    with monkeypatch.context() as patch:
+        failing(patch, at, Killed(), after)
+        with pytest.raises(Killed):
+            machine.event("up-client", *NET)
+    machine.down()
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_what_could_not_be_taken_from_a_borrowed_link_goes_with_the_next_event(machine, monkeypatch, at):
+    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.2", "key", "2")
+    machine.run("ip", "link", "set", "mine", "up")
+    before = machine.state()
+    machine.up(*NET)
+    with monkeypatch.context() as patch:
+        failing(patch, at, KernelError(105, "cannot: No buffer space available"))
+        machine.event("down-client")
+    assert machine.status == 1
+    machine.event("down-client", UNIQUEID=99)
+    assert machine.state() == before
+
+
+def test_a_route_prefers_no_other_tunnels_virtual_ip(machine):
+    machine.up(*NET)
+    machine.up("--route", "10.77.0.0/16", CONNECTION="site", PEER="192.168.0.3", PEER_ID="star", UNIQUEID=2, MY_CLIENT="10.0.0.0/8",
+               MY_SOURCEIP=None, MY_SOURCEIP4_1=None, PEER_CLIENT="10.77.0.0/16")  # fmt: skip
+    assert machine.routes("vti2") == ["10.77.0.0/16 proto 50 scope link"]
+    machine.down()
+    assert machine.routes("vti2") == ["10.77.0.0/16 proto 50 scope link"]
+
+
+def test_an_old_tunnel_that_has_the_chosen_name_still_does_not_stop_the_new_one(machine):
+    before = machine.state()
+    machine.up(*NET, "--name", "office")
+    machine.run("ip", "addr", "add", "192.168.0.77/24", "dev", "eth0")
+    lines = machine.up(*NET, "--name", "office", ME="192.168.0.77", UNIQUEID=2)
+    assert lines == [
+        "gw: vti2 up, 192.168.0.77 → 192.168.0.2, mark 2, 10.3.0.1/32, 10.2.0.0/16",
+        "gw: the link is vti2, not office, for as long as it is up",
+    ]
+    machine.down(UNIQUEID=1)
+    assert machine.links() == ["vti2"] and machine.routes("vti2") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(ME="192.168.0.77", UNIQUEID=2)
+    machine.run("ip", "addr", "del", "192.168.0.77/24", "dev", "eth0")
+    assert machine.state() == before
+
+
+def test_records_that_cannot_be_written_after_the_kernel_was_changed_end_one_reference_only(machine, monkeypatch):
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET)
+    made = machine.state()
+    with monkeypatch.context() as patch:
+        commits = iter([True, False])
+        real = Ledger.commit
+
+        def commit(self):
+            if not next(commits):
+                raise sqlite3.OperationalError("database or disk is full")
+            real(self)
+
+        patch.setattr(Ledger, "commit", commit)
+        machine.event("down-client")
+    assert machine.state() == made
+    machine.down()
+    assert machine.state() == before
+
+
+def test_a_foreign_links_name_is_printed_escaped(machine):
+    machine.run("ip", "link", "add", "e\x1b[31m", "type", "dummy")
+    machine.run("ip", "link", "set", "e\x1b[31m", "up")
+    machine.run("ip", "route", "add", "10.2.0.0/16", "dev", "e\x1b[31m")
+    assert machine.up(*NET)[1] == "gw: left alone: a route to 10.2.0.0/16 by e\\x1b[31m"
+
+
+def test_ipv6_switched_off_is_told_as_what_it_is(machine):
+    machine.run(
+        "sh", "-ec", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6"
+    )
+    before = machine.state()
+    lines = machine.event("up-client-v6", *NET)
+    assert machine.status == 1
+    assert lines[0].endswith("is IPv6 off? see sysctl net.ipv6.conf.all.disable_ipv6")
     assert machine.state() == before

@@ -193,6 +193,7 @@ def test_a_tunnel_comes_up_and_goes_where_nothing_can_be_recorded(no_room):
     "loss",
     [
         "rm -r /run/vti-updown",
+        "for f in /run/vti-updown/*.sqlite; do dd if=/dev/urandom of=$f bs=4096 seek=1 count=20 conv=notrunc; done",
         "for f in /run/vti-updown/*.sqlite; do echo nonsense, and enough of it to be none > $f; done",
         "for f in /run/vti-updown/*.sqlite; do truncate -s 5000 $f; done",
         "for f in /run/vti-updown/*.sqlite; do : > $f; done",
@@ -268,3 +269,21 @@ def test_a_charon_above_is_found_whatever_is_between(tmp_path):
     pid, who, alive, other = done.stdout.split()
     assert who.startswith(f"{pid}@") and (alive, other) == ("True", "False")
     assert not process.alive(who)
+
+
+def test_repair_beside_what_is_not_ours_is_no_failure(machine, command):
+    machine.run("ip", "route", "add", "10.2.0.0/16", "via", "192.168.0.254")
+    machine.up(*NET)
+    assert command("repair") == (0, ["nothing to repair", "# left alone: a route to 10.2.0.0/16 by eth0"])
+
+
+def test_a_down_on_a_full_disk_is_recorded_in_the_room_that_its_up_took(machine, command):
+    before = machine.state()
+    machine.run("mount", "-o", "remount,size=400k", "/run")
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k count=1000 2>/dev/null")
+    for verb in ("down-client", "down-client-v6"):
+        assert len(machine.down(verb=verb)) == 1
+    assert machine.state() == before
+    assert command("repair") == (0, ["nothing to repair"])

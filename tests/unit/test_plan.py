@@ -13,8 +13,8 @@ from vti_updown.state import Address, Link, Route, Setting
 
 def wishes(settings=Settings(), verb="up-client", source=None, hop=None, held=None, **changed):  # noqa: B008
     answers = Answers(
-        free_name=lambda link, names, chosen: next(iter(names)),
-        source=lambda net: source and ip_address(source),
+        free_name=lambda link, names, chosen: chosen or next(iter(names)),
+        source=lambda link, net: source and ip_address(source),
         next_hop=lambda peer: hop and ip_address(hop),
         held=lambda link, ip: held,
     )
