@@ -16,7 +16,7 @@ demo: ## two strongSwan hosts, a real tunnel, packets through it, torn down agai
 	$(LAB) run python3 tests/demo.py
 
 test: unit ## all tests; boots a virtual machine where this kernel has no VTI (root)
-	$(LAB) run python3 tests/run.py kernel $(TESTS)
+	$(LAB) run python3 tests/run.py kernel -m "not slow" $(TESTS)
 
 test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
 	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tests/run.py unit tests/unit

@@ -8,7 +8,7 @@ from . import lineage, process
 from .errors import Refusal
 from .event import Event, IPAddress, IPNetwork
 from .kernel import Kernel, Outcome
-from .ledger import DatabaseError, Ledger, StorageError, is_damage, opened, snapshot
+from .ledger import DatabaseError, Ledger, StorageError, opened, snapshot
 from .plan import Answers, PlanError, plan
 from .settings import Settings
 from .state import Address, Applied, Link, Route, Setting, Step, difference, link_key
@@ -63,13 +63,15 @@ def run(event: Event, settings: Settings | Refusal) -> Report:
     with closing(Kernel()) as kernel:
         try:
             with opened(kernel.namespace()) as ledger:
+                # What the records raise, they raise before the first step: see take().
                 try:
                     return _event(event, settings, ledger, kernel)
-                except DatabaseError as error:  # before the first step: see take()
-                    if not is_damage(error):
-                        return _unrecorded(event, settings, kernel, f"{shown(error)}; is there room on /run?")
-                    ledger.begin_anew()
+                except DatabaseError as error:
+                    ledger.recover(error)
+                try:
                     return _event(event, settings, ledger, kernel)
+                except DatabaseError as error:
+                    return _unrecorded(event, settings, kernel, f"{shown(error)}; is there room on /run?")
         except StorageError as error:
             return _unrecorded(event, settings, kernel, f"{error.message}; {error.hint}")
 
@@ -95,9 +97,9 @@ def _warned(report: Report, warning: str) -> Report:
 
 
 def adopt_lost(charon: str, ledger: Ledger, kernel: Kernel) -> None:
-    """Makes the records of what the kernel has of ours, where there are none: they were lost, or cannot be kept."""
-    if ledger.fresh and (found := kernel.ours()):
-        ledger.adopt(charon, found)
+    """Makes the records of what the kernel has of ours, where there are none: they were lost, or could not be kept."""
+    if ledger.fresh:
+        ledger.adopt(charon, kernel.ours())
 
 
 def rehearse(event: Event, settings: Settings | Refusal) -> tuple[list[Step], dict[str, str], tuple[str, ...]]:
@@ -171,7 +173,7 @@ def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger:
     """Finds the reference that the `down` ends, and ends it."""
     ending = lineage.ends(ledger.lives(charon, event), event, ledger.heard(charon, event))
     if ending.reference is None:
-        return _give_up(event, settings, ledger, kernel) or Change(ledger.clear_stale(process.alive, []), None)
+        return _give_up(event, settings, charon, ledger, kernel) or Change(ledger.clear_stale(process.alive, []), None)
     ledger.learn(charon, event)
     if ending.rekeyed is not None:
         ledger.rekey(charon, ending.rekeyed, event.unique_id)
@@ -179,11 +181,14 @@ def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger:
     return Change([*keys, *ledger.clear_stale(process.alive, keys)], ending.reference, tuple(keys))
 
 
-def _give_up(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel: Kernel) -> Change | None:
+def _give_up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Change | None:
     """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost."""
     if event.me is None or event.peer is None:
         return None
-    number = ledger.adopted(link_key("vti" if event.me.version == 4 else "vti6", event.me, event.peer))
+    key = link_key("vti" if event.me.version == 4 else "vti6", event.me, event.peer)
+    if not ledger.applied([key]):  # perhaps it was made while nothing could be recorded
+        ledger.adopt(charon, (one for one in kernel.ours() if one.noun.link == key))
+    number = ledger.adopted(key)
     if number is None:
         return None
     try:

@@ -31,6 +31,9 @@ STALE_EACH = 8
 IDS_KEPT = 1 << 12
 """How far back unique IDs count as known; older ones are forgotten, so that the records do not grow for ever."""
 
+ROOM_BYTES = 1 << 17
+"""How much room is kept for when there is no other."""
+
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE reference (
@@ -92,8 +95,8 @@ class StorageError(LedgerError):
 class Ledger:
     """The records, open and, unless they are in memory, locked. Every key is a noun's `key`."""
 
-    def __init__(self, database: sqlite3.Connection, anew: Callable[[], sqlite3.Connection] | None = None) -> None:
-        self._anew = anew
+    def __init__(self, database: sqlite3.Connection, file: str | None = None) -> None:
+        self._file = file
         self.damaged = False
         """Whether there were records that could not be read."""
         self._use(database)
@@ -113,12 +116,18 @@ class Ledger:
             raise DatabaseError(f"records of version {version}")
         self._db.execute("BEGIN IMMEDIATE")
 
-    def begin_anew(self) -> None:
-        """Sets aside records that are damaged, and goes on with none."""
-        assert self._anew is not None  # a file's, not a copy's
-        self._db.close()
-        self.damaged = True
-        self._use(self._anew())
+    def recover(self, error: DatabaseError) -> None:
+        """Drops what was not committed, and goes on: with no records where they are damaged, else with more room."""
+        if self._file is None:
+            raise error
+        if is_damage(error):
+            self._db.close()
+            os.replace(self._file, f"{self._file}.damaged")
+            self.damaged = True
+            self._use(connect(self._file))
+        else:
+            give_up_room(self._file)
+            self.rollback()
 
     def commit(self) -> None:
         """Writes what has changed, and goes on with the next change."""
@@ -468,24 +477,44 @@ def is_damage(error: DatabaseError) -> bool:
     return type(error) is DatabaseError
 
 
+def connect(file: str) -> sqlite3.Connection:
+    if os.path.islink(file):  # never ours, and never followed
+        os.unlink(file)
+    return sqlite3.connect(file, isolation_level=None)
+
+
 def _open(file: str) -> Ledger:
-    def anew() -> sqlite3.Connection:
-        os.replace(file, f"{file}.damaged")
-        return connect()
-
-    def connect() -> sqlite3.Connection:
-        if os.path.islink(file):  # never ours, and never followed
-            os.unlink(file)
-        return sqlite3.connect(file, isolation_level=None)
-
+    keep_room(file)
     try:
-        return Ledger(connect(), anew)
+        return Ledger(connect(file), file)
     except DatabaseError as error:
         if not is_damage(error):
             raise
-        ledger = Ledger(anew(), anew)
+        os.replace(file, f"{file}.damaged")
+        ledger = Ledger(connect(file), file)
         ledger.damaged = True
         return ledger
+
+
+def keep_room(file: str) -> None:
+    """Keeps room for the events to come, should the disk be full then: a `down` is never asked for again."""
+    try:
+        room = os.open(f"{file}.room", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:  # there already, or there is no room for it now
+        return
+    try:
+        os.posix_fallocate(room, 0, ROOM_BYTES)
+    except OSError:
+        os.unlink(f"{file}.room")
+    finally:
+        os.close(room)
+
+
+def give_up_room(file: str) -> None:
+    try:
+        os.unlink(f"{file}.room")
+    except OSError:
+        pass
 
 
 class _TimeUpError(Exception):

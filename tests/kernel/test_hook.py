@@ -494,11 +494,34 @@ def test_a_setting_that_cannot_be_taken_away_goes_with_a_later_event(machine):
     machine.up(*NET)
     machine.up(*NET, verb="up-client-v6")
     machine.run("sh", "-c", "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys")
-    lines = machine.down(verb="down-client-v6")
+    lines = machine.event("down-client-v6")
+    assert machine.status == 1
     assert lines[1:] == ["gw: cannot take away ipv6 disable_policy: Read-only file system"]
     machine.run("umount", "/proc/sys")
     machine.down(CONNECTION="nobody")
     assert machine.setting(6, "vti1") == "0"
+
+
+@pytest.mark.parametrize("at", range(1, 5))
+def test_records_that_cannot_be_written_any_more_leave_the_tunnel_up_and_the_rest_to_the_next_event(machine, monkeypatch, at):
+    before = machine.state()
+    count = iter(range(1000))
+
+    def full(self: Ledger, step: Step, *more: object, **named: object) -> None:
+        if next(count) == at - 1:
+            raise sqlite3.OperationalError("database or disk is full")
+        done(self, step, *more, **named)
+
+    done = Ledger.done
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "done", full)
+        assert machine.up(*NET)[1:] == ["gw: not recorded (database or disk is full), so the next event looks again"]
+    made = machine.state()
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(CONNECTION="nobody")
+    assert machine.state() == made
+    machine.down()
+    assert machine.state() == before
 
 
 # By hand
