@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,31 @@ class Host:
         self.daemon = self.start("/usr/sbin/ipsec", "start", "--nofork")
         self.until("test -S /run/charon.ctl && ipsec status >/dev/null 2>&1")
 
+    def kill_charon(self) -> None:
+        """Ends strongSwan as a crash does: it runs no more code, and tells nobody."""
+        pids = "$(cat /run/starter.charon.pid /run/charon.pid 2>/dev/null)"
+        self.run("sh", "-c", f"kill -9 {pids}; rm -f /run/charon.vici /run/charon.ctl /run/*.pid")
+        self.daemon.wait(WAIT_SECONDS)
+
+    def sas(self, connection: str) -> tuple[list[int], list[int]]:
+        """The numbers of a connection's IKE_SAs and CHILD_SAs that are up."""
+        text = self.run("swanctl", "--list-sas", "--ike", connection)
+        ike = re.findall(r"(?m)^\S+: #(\d+), ESTABLISHED", text)
+        return [int(number) for number in ike], [int(number) for number in re.findall(r"(?m)^  \S+: #(\d+), .*INSTALLED", text)]
+
+    def until_sas(
+        self, connection: str, ike: int, child: int, without: Iterable[int] = (), without_ike: Iterable[int] = ()
+    ) -> tuple[list[int], list[int]]:
+        """Waits until so many IKE_SAs and CHILD_SAs are up, none of them in `without`; returns their numbers."""
+        end = time.monotonic() + WAIT_SECONDS
+        while True:
+            found = self.sas(connection)
+            new = not set(found[0]) & set(without_ike) and not set(found[1]) & set(without)
+            if new and (len(found[0]), len(found[1])) == (ike, child):
+                return sorted(found[0]), sorted(found[1])
+            if time.monotonic() > end:
+                raise Failed(f"{self.name}: {connection} has {found}, not {ike} and {child} new SAs\n{self.log()[-4000:]}")
+
     def stop_charon(self) -> None:
         self.run("sh", "-c", "kill $(cat /run/starter.charon.pid 2>/dev/null || cat /run/charon.pid)", check=False)
         self.daemon.wait(WAIT_SECONDS)
@@ -231,3 +257,54 @@ class Capture:
         text = self.host.run("sh", "-c", f"tcpdump -Z root -n -r {self.file} 2>/dev/null; rm -f {self.file}")
         self.lines = text.splitlines()
         self.count = len(self.lines)
+
+
+STREAM_SECONDS = 0.01
+"""From one packet of a stream to the next: what a policy-based tunnel carries without loss, emulated processors included."""
+IN_FLIGHT = 2
+"""Packets that may still be on their way when a stream is ended."""
+
+
+class Stream:
+    """A ping every 10 ms through a tunnel, between `with` and its end: `lost` of `sent`, at most `row` of them in a row."""
+
+    def __init__(self, host: Host, source: str, address: str) -> None:
+        self._file = tempfile.TemporaryFile("w+")
+        # Without the process namespace nsenter does not fork, so that the signal below reaches ping.
+        words = ["nsenter", "-t", str(host.pid), "-m", "-n", "ping", "-n", "-i", str(STREAM_SECONDS), "-I", source, address]
+        self._words, self._name = words, f"{host.name}: {source} → {address}"
+        self.sent = self.lost = self.row = self.tail = 0
+
+    def __enter__(self) -> "Stream":
+        self._ping = subprocess.Popen(
+            self._words, stdin=subprocess.DEVNULL, stdout=self._file, stderr=subprocess.DEVNULL, text=True
+        )
+        time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(0.5)
+        self._ping.send_signal(signal.SIGINT)
+        self._ping.wait(WAIT_SECONDS)
+        self._file.seek(0)
+        text = self._file.read()
+        self._file.close()
+        said = re.search(r"(\d+) packets transmitted", text)
+        if said is None:
+            raise Failed(f"{self._name}: ping did not start")
+        answered = {int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", text)}
+        last = max(answered, default=0)
+        self.sent = int(said[1])
+        self.tail = 0 if self.sent - last <= IN_FLIGHT else self.sent - last
+        """Lost in a row at the end: 0 where the tunnel carries packets."""
+        if not self.tail:
+            self.sent = last
+        missing = [number for number in range(1, self.sent + 1) if number not in answered]
+        self.lost = len(missing)
+        row = 0
+        for number in range(1, self.sent + 1):
+            row = 0 if number in answered else row + 1
+            self.row = max(self.row, row)
+
+    def __str__(self) -> str:
+        return f"{self.lost} of {self.sent}" + (f", {self.row} in a row" if self.row > 1 else "")

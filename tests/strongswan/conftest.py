@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hosts import Host, wire
+from hosts import Host, Stream, wire
 
 SECRETS = 'moon sun : PSK "for tests only"\n'
 
@@ -51,6 +51,19 @@ class Pair:
         assert len(new) == count, (new, self.moon.log()[-4000:])
         return new
 
+    def more(self, seconds: float) -> list[str]:
+        """The hook's lines of the next `seconds`, or less where some have come."""
+        end = time.monotonic() + seconds
+        while len(log := self.moon.hook_log()) == self._read and time.monotonic() < end:
+            time.sleep(0.1)
+        new = log[self._read :]
+        self._read = len(log)
+        return new
+
+    def forget(self) -> None:
+        """`events` counts from here, as a new charon logs from the start again."""
+        self._read = len(self.moon.hook_log())
+
     def no_events(self) -> None:
         """Nothing has called the hook since the last `events`."""
         time.sleep(1)
@@ -74,10 +87,48 @@ class Pair:
     def as_before(self) -> None:
         """moon's whole network state is what it was before the tunnels, and nothing is on record."""
         time.sleep(0.3)
-        assert self.moon.network_state() == self.before
-        count = "import glob,sqlite3; f,=glob.glob('/run/vti-updown/*.sqlite'); c=sqlite3.connect(f);"
-        count += "print([c.execute('select count(*) from '+t).fetchone()[0] for t in ('reference','wish','applied')])"
-        assert self.moon.run("python3", "-c", count) == "[0, 0, 0]\n"
+        nothing_left(self.moon, self.before)
+
+
+def nothing_left(host: Host, before: str) -> None:
+    """The host's whole network state is `before`, and nothing is on record."""
+    assert host.network_state() == before
+    count = "import glob,sqlite3; f,=glob.glob('/run/vti-updown/*.sqlite'); c=sqlite3.connect(f);"
+    count += "print([c.execute('select count(*) from '+t).fetchone()[0] for t in ('reference','wish','applied')])"
+    assert host.run("python3", "-c", count) == "[0, 0, 0]\n"
+
+
+class Figures:
+    """What each scenario lost in packets, for a table at the end of the session."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str]] = []
+
+    def add(self, scenario: str, hook: Stream, policy: Stream | None = None) -> None:
+        self.rows.append((scenario, str(hook), "" if policy is None else str(policy)))
+
+
+FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = Figures()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = config.stash[FIGURES].rows
+    if not rows:
+        return
+    terminalreporter.section("packets lost of those sent, one every 10 ms")
+    table = [("event", "vti-updown", "policy-based"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    for row in table:
+        terminalreporter.write_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    return request.config.stash[FIGURES]
 
 
 @pytest.fixture(scope="session")

@@ -120,7 +120,7 @@ def test_charon_stopped_takes_all_away(pair):
     assert "updown: gw: vti" in pair.moon.log()
     pair.as_before()
     pair.moon.charon(conf=MOON_CONF, secrets=SECRETS, charon=MOON_STRONGSWAN % "no")
-    pair._read = len(pair.moon.hook_log())
+    pair.forget()
 
 
 def without_policies(state: str) -> str:
