@@ -32,6 +32,10 @@ LOGGING = """charon {
         }
     }
 }
+# It has no certificates to read here, and loading what reads them is most of its time.
+swanctl {
+    load = random nonce
+}
 """
 
 
@@ -138,6 +142,16 @@ class Host:
         ike = re.findall(r"(?m)^\S+: #(\d+), ESTABLISHED", text)
         return [int(number) for number in ike], [int(number) for number in re.findall(r"(?m)^  \S+: #(\d+), .*INSTALLED", text)]
 
+    def newest(self, connection: str, child: bool = False) -> int:
+        """The number of the IKE_SA (or CHILD_SA) whose CHILD_SA was established last."""
+        found = re.findall(
+            rf"IKE_SA {connection}\[(\d+)\] established|CHILD_SA {connection}\{{(\d+)\}} established", self.log()
+        )
+        ike_sa = child_sa = ""
+        for ike, sa in found:
+            ike_sa, child_sa = ike or ike_sa, sa or child_sa
+        return int(child_sa if child else ike_sa)
+
     def until_sas(
         self, connection: str, ike: int, child: int, without: Iterable[int] = (), without_ike: Iterable[int] = ()
     ) -> tuple[list[int], list[int]]:
@@ -148,6 +162,7 @@ class Host:
             new = not set(found[0]) & set(without_ike) and not set(found[1]) & set(without)
             if new and (len(found[0]), len(found[1])) == (ike, child):
                 return sorted(found[0]), sorted(found[1])
+            time.sleep(0.2)
             if time.monotonic() > end:
                 raise Failed(f"{self.name}: {connection} has {found}, not {ike} and {child} new SAs\n{self.log()[-4000:]}")
 
@@ -269,7 +284,7 @@ class Stream:
     """A ping every 10 ms through a tunnel, between `with` and its end: `lost` of `sent`, at most `row` of them in a row."""
 
     def __init__(self, host: Host, source: str, address: str) -> None:
-        self._file = tempfile.TemporaryFile("w+")
+        self._file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the stream ends
         # Without the process namespace nsenter does not fork, so that the signal below reaches ping.
         words = ["nsenter", "-t", str(host.pid), "-m", "-n", "ping", "-n", "-i", str(STREAM_SECONDS), "-I", source, address]
         self._words, self._name = words, f"{host.name}: {source} → {address}"

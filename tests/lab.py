@@ -45,6 +45,7 @@ PROGRAMS = {
     "ping": "iputils-ping",
     "tcpdump": "tcpdump",
     "sysctl": "procps",
+    "nft": "nftables",
     "strace": "strace",
 }
 VM_PROGRAMS = {

@@ -31,43 +31,59 @@ conn vpn
 """
 
 
-class Pair:
-    """moon and sun, wired: 192.168.0.1 and .2, fec0::1 and ::2; 10.2.0.1, 10.9.0.1 and fd00:2::1 are behind sun."""
+class Calls:
+    """What the hook prints on a host, from one look to the next."""
 
-    def __init__(self, moon: Host, sun: Host) -> None:
-        self.moon, self.sun = moon, sun
-        self.before = ""
+    def __init__(self, host: Host) -> None:
+        self.host = host
         self._read = 0
-        wire(moon, sun, addresses=[("192.168.0.1/24", "192.168.0.2/24"), ("fec0::1/16", "fec0::2/16")])
-        moon.run("ip", "route", "add", "default", "via", "192.168.0.2")
-        for address in ("10.2.0.1/16", "10.9.0.1/16", "fd00:2::1/128"):
-            sun.run("ip", "addr", "add", address, "dev", "lo")
 
     def events(self, count: int) -> list[str]:
-        """Waits for the hook's next `count` lines in moon's log, and returns them."""
-        log = self.moon.hook_log(at_least=self._read + count)
+        """Waits for the hook's next `count` lines in the log, and returns them."""
+        log = self.host.hook_log(at_least=self._read + count)
         new = log[self._read :]
         self._read = len(log)
-        assert len(new) == count, (new, self.moon.log()[-4000:])
+        assert len(new) == count, (new, self.host.log()[-4000:])
         return new
 
     def more(self, seconds: float) -> list[str]:
         """The hook's lines of the next `seconds`, or less where some have come."""
         end = time.monotonic() + seconds
-        while len(log := self.moon.hook_log()) == self._read and time.monotonic() < end:
+        while len(log := self.host.hook_log()) == self._read and time.monotonic() < end:
             time.sleep(0.1)
         new = log[self._read :]
         self._read = len(log)
         return new
 
     def forget(self) -> None:
-        """`events` counts from here, as a new charon logs from the start again."""
-        self._read = len(self.moon.hook_log())
+        """Counts from here, as a new charon logs from the start again."""
+        self._read = len(self.host.hook_log())
+
+
+class Pair:
+    """moon and sun, wired: 192.168.0.1 and .2, fec0::1 and ::2; 10.2.0.1, 10.9.0.1 and fd00:2::1 are behind sun."""
+
+    def __init__(self, moon: Host, sun: Host) -> None:
+        self.moon, self.sun = moon, sun
+        self.before = ""
+        self.calls = Calls(moon)
+        wire(moon, sun, addresses=[("192.168.0.1/24", "192.168.0.2/24"), ("fec0::1/16", "fec0::2/16")])
+        moon.run("ip", "route", "add", "default", "via", "192.168.0.2")
+        for address in ("10.2.0.1/16", "10.9.0.1/16", "fd00:2::1/128"):
+            sun.run("ip", "addr", "add", address, "dev", "lo")
+
+    def events(self, count: int) -> list[str]:
+        return self.calls.events(count)
+
+    def more(self, seconds: float) -> list[str]:
+        return self.calls.more(seconds)
+
+    def forget(self) -> None:
+        self.calls.forget()
 
     def no_events(self) -> None:
         """Nothing has called the hook since the last `events`."""
-        time.sleep(1)
-        assert self.moon.hook_log()[self._read :] == []
+        assert self.more(1) == []
 
     def up(self, name: str, count: int = 1) -> list[str]:
         self.moon.run("swanctl", "--initiate", "--child", name)
