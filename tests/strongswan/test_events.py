@@ -17,8 +17,9 @@ pytestmark = pytest.mark.usefixtures("alone", "as_before")
 
 SECRETS = 'moon plain unique site host sun : PSK "for tests only"\n'
 
+# moon gives a silent peer up soon; sun waits for moon, which answers an IKE_AUTH only when its hook is done.
 TIMERS = """
-    retransmit_timeout = 2
+    retransmit_timeout = %d
     retransmit_tries = 1
     retransmit_base = 1
 """
@@ -26,9 +27,9 @@ MOON_CHARON = f"""charon {{
     install_routes = no
     install_virtual_ip = no
     make_before_break = %s
-{TIMERS}}}
+{TIMERS % 2}}}
 """
-SUN_CHARON = f"charon {{{TIMERS}}}\n"
+SUN_CHARON = f"charon {{{TIMERS % 5}}}\n"
 
 SUN_CONF = """
 config setup
