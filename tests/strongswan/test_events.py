@@ -27,9 +27,9 @@ MOON_CHARON = f"""charon {{
     install_routes = no
     install_virtual_ip = no
     make_before_break = %s
-{TIMERS % 2}}}
+{TIMERS % 4}}}
 """
-SUN_CHARON = f"charon {{{TIMERS % 5}}}\n"
+SUN_CHARON = f"charon {{{TIMERS % 6}}}\n"
 
 SUN_CONF = """
 config setup
