@@ -46,6 +46,8 @@ class Taken(NamedTuple):
     """Why a step that the event cannot do without was not taken."""
     foreign: frozenset[str]
     """Keys of what was there already and is not ours."""
+    spoilt: frozenset[str] = frozenset()
+    """Keys of the links on which something could not be put."""
 
 
 class Report(NamedTuple):
@@ -263,7 +265,21 @@ def _steps(keys: Collection[str], ledger: Ledger) -> list[Step]:
 
 
 def take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[str] = ()) -> Taken:
-    """Takes the steps over `keys`. A refused one stops it if it is of the event's `own`; the others wait for the next event."""
+    """Takes the steps over `keys`. A refused one stops it if it is of the event's `own`; the others wait for the next event.
+
+    Something that cannot be put may stand on what others have taken away or spoilt: once, all of its link is put again.
+    """
+    keys = list(keys)
+    taken = _try(keys, ledger, kernel, own)
+    if not taken.spoilt:
+        return taken
+    on_them = [key for link in taken.spoilt for key in ledger.on_link(link)]
+    ledger.doubt(on_them)
+    again = _try([*keys, *on_them], ledger, kernel, own, last=True)
+    return again._replace(steps=[*taken.steps, *again.steps], names=taken.names | again.names)
+
+
+def _try(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[str], last: bool = False) -> Taken:
     keys = _with_doubts(keys, ledger, kernel)
     before = ledger.applied(keys)
     steps = _steps(keys, ledger)
@@ -275,14 +291,17 @@ def take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
     failures: list[str] = []
     refused: Refusal | None = None
     ended: list[tuple[Step, Outcome | None]] = []
+    spoilt: set[str] = set()
     for step in steps:
         if refused is not None:
             ended.append((step, None))
             continue
         was = before.get(step.noun.key)
         try:
-            ended.append((step, kernel.take(step, sure=was is None or was.sure)))
+            ended.append((step, kernel.take(step, was is None or was.sure, last)))
         except Refusal as refusal:
+            if step.new is not None:
+                spoilt.add(step.noun.link)
             if step.new is not None and step.noun.key in own:
                 refused = refusal
             else:
@@ -297,7 +316,7 @@ def take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
     except DatabaseError as error:
         ledger.rollback()  # all of it stays in doubt
         notes.append(f"not recorded ({shown(error)}), so the next event looks again")
-    return Taken(steps, names, notes, failures, refused, frozenset(foreign))
+    return Taken(steps, names, notes, failures, refused, frozenset(foreign), frozenset(spoilt))
 
 
 def _record(step: Step, outcome: Outcome | None, was: Applied | None, ledger: Ledger) -> None:
@@ -306,7 +325,7 @@ def _record(step: Step, outcome: Outcome | None, was: Applied | None, ledger: Le
         ledger.restore(step.noun.key, was)
     elif outcome.applied is not None:
         now = outcome.applied
-        if now.noun != step.new and step.new is not None:
+        if now.noun != step.new and isinstance(step.new, Link):
             ledger.found(step.new, now.noun)
         ledger.done(step._replace(new=now.noun), now.ifindex, now.borrowed)
     elif step.new is not None:
@@ -318,7 +337,7 @@ def _record(step: Step, outcome: Outcome | None, was: Applied | None, ledger: Le
 def link_names(steps: Iterable[Step], ledger: Ledger) -> dict[str, str]:
     """The name of each link that the steps touch."""
     found = {step.noun.key: step.noun.name for step in steps if isinstance(step.noun, Link)}
-    there = ledger.applied({step.noun.link for step in steps} - set(found))
+    there = ledger.applied({noun.link for step in steps for noun in step if noun is not None} - set(found))
     return {**found, **{key: was.noun.name for key, was in there.items() if isinstance(was.noun, Link)}}
 
 

@@ -191,8 +191,9 @@ class Kernel:
 
     # Steps
 
-    def take(self, step: Step, sure: bool = True) -> Outcome:
-        """Takes one step. `sure` is False where it is not known whether the object is there, or whose it is.
+    def take(self, step: Step, sure: bool = True, last: bool = False) -> Outcome:
+        """Takes one step. `sure` is False where it is not known whether the object is there, or whose it is; `last` is True
+        where a route is better made without its preferred source, if no link of this host has that any more, than not at all.
 
         Raises KernelError where the kernel refuses it; the object is then as it was, or (a link) half made.
         """
@@ -201,21 +202,28 @@ class Kernel:
             if step.new is None:
                 self._remove(noun, sure)
                 return Outcome(None)
-            return self._put(noun, step.old is None)
+            return self._put(noun, step.old, last)
         except OSError as error:
             raise _refused(step, error) from None
 
-    def _put(self, noun: Noun, new: bool) -> Outcome:
+    def _put(self, noun: Noun, old: Noun | None, last: bool) -> Outcome:
         if isinstance(noun, Link):
-            return self._put_link(noun, new)
+            return self._put_link(noun, old is None)
         where = self.links.get(noun.link)
         if where is None or where.ifindex is None:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         if isinstance(noun, Setting):
             return Outcome(None, "") if where.borrowed else self._put_setting(noun, where.ifindex)
         if isinstance(noun, Address):
-            return self._add(noun, rt.RTM_NEWADDR, lambda: _address_message(noun, where.ifindex), self._look_at_address, new)
-        return self._add(noun, rt.RTM_NEWROUTE, lambda: _route_message(noun, where.ifindex), self._look_at_route, new)
+            message = lambda: _address_message(noun, where.ifindex)  # noqa: E731
+            return self._add(noun, rt.RTM_NEWADDR, message, self._look_at_address, old is None)
+        new = not (isinstance(old, Route) and self._has(old))
+        try:
+            return self._add(noun, rt.RTM_NEWROUTE, lambda: _route_message(noun, where.ifindex), self._look_at_route, new)
+        except rt.NetlinkError as error:
+            if not (last and noun.source and error.errno == errno.EINVAL):
+                raise
+        return self._put(noun._replace(source=None), old, last)
 
     def _add(
         self, noun: N, request: int, build: Callable[[], Any], look: Callable[[N, Applied], str | None], new: bool
@@ -353,10 +361,16 @@ class Kernel:
             return f"a route to {noun.destination} by {shown(link.get_attr('IFLA_IFNAME')) if link else 'another link'}"
         return f"a route to {noun.destination}"
 
-    def _routes(self, noun: Route) -> Iterator[Any]:
+    def _has(self, noun: Route) -> bool:
+        """Whether the route is there and ours. Another may have taken its place, and is not to be replaced."""
+        where = self.links.get(noun.link)
+        return any(found["proto"] == PROTOCOL for found in self._routes(noun, PROTOCOL, where and where.ifindex))
+
+    def _routes(self, noun: Route, protocol: int = 0, index: int | None = None) -> Iterator[Any]:
+        """The routes with this one's key. The kernel itself leaves out those of other protocols and links."""
         family = AF[noun.destination.version]
-        message = _message(rt.rtmsg, family=family)
-        message["attrs"] = [("RTA_TABLE", noun.table)]
+        message = _message(rt.rtmsg, family=family, proto=protocol)
+        message["attrs"] = rt.attributes((("RTA_TABLE", noun.table), ("RTA_OIF", index)))
         for found in self._dump(rt.RTM_GETROUTE, message):
             if found["family"] == family and _read_route(found, noun.link).key == noun.key:
                 yield found

@@ -323,15 +323,19 @@ class Killed(BaseException):
 
 
 def failing(monkeypatch, at, error, after=False):
-    """The kernel's step number `at` raises, before it is taken or after."""
+    """The kernel's step number `at` raises, before it is taken or after, and so does the same step when it is tried again."""
     count = iter(range(1000))
     real = Kernel.take
+    hit = []
 
-    def take(self: Kernel, step: Step, sure: bool = True) -> Outcome:
-        now = next(count) == at
+    def take(self: Kernel, step: Step, sure: bool = True, last: bool = False) -> Outcome:
+        number = next(count)
+        if number == at:
+            hit.append(step)
+        now = number == at or (last and (step.new, step.noun.key) in {(one.new, one.noun.key) for one in hit})
         if now and not after:
             raise error
-        outcome = real(self, step, sure)
+        outcome = real(self, step, sure, last)
         if now:
             raise error
         return outcome

@@ -1,0 +1,230 @@
+"""Others on the same host: what they take away, what they have already, and what the kernel takes along unasked."""
+
+import contextlib
+import ctypes
+import fcntl
+import ipaddress
+import socket
+import struct
+
+import pytest
+
+from view import records, setting, view
+from vti_updown.kernel import Kernel
+from vti_updown.state import Address, Applied, Link, Route, difference
+
+NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
+STAR = {"PEER": "192.168.0.3", "PEER_ID": "star", "CONNECTION": "star", "UNIQUEID": 2}
+GATEWAY = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
+FAMILIES = pytest.mark.parametrize(
+    ("suffix", "net", "address"), [("", "10.2.0.0/16", "10.3.0.1"), ("-v6", "fec2::/16", "fec3::1")]
+)
+
+
+def routes(net):
+    """The main table's routes to `net`: link, preferred source, protocol."""
+    return sorted((one.link, one.source, one.protocol) for one in view().routes if (one.destination, one.table) == (net, 254))
+
+
+@pytest.fixture
+def machine(machine):
+    machine.run("ip", "addr", "add", "10.1.0.1/24", "dev", "lan")
+    return machine
+
+
+# A user at our link
+
+
+@pytest.mark.parametrize("what", ["set vti1 down", "set vti1 down && ip link set vti1 up", "set vti1 mtu 1000"])
+@FAMILIES
+def test_an_up_has_all_it_wishes_for_though_a_user_has_spoilt_the_link(machine, what, suffix, net, address):
+    """Down and up takes IPv4 routes and IPv6 addresses, a small MTU IPv6: seen when a step fails, and put right."""
+    before = view()
+    machine.up("--route", net, verb=f"up-client{suffix}")
+    machine.run("sh", "-c", f"ip link {what}")
+    if "mtu" in what and suffix:
+        machine.run("ip", "link", "set", "vti1", "mtu", "1480")
+    other = "10.9.0.0/16" if not suffix else "fec9::/16"
+    machine.up("--route", other, verb=f"up-client{suffix}", CONNECTION="b")
+    assert routes(other) == [("vti1", address, 50)]
+    assert any(one.name == "vti1" and one.up for one in view().links)
+    machine.down(verb=f"down-client{suffix}", CONNECTION="b")
+    machine.down(verb=f"down-client{suffix}")
+    assert not view().against(before)
+
+
+@FAMILIES
+def test_an_up_has_its_route_though_a_user_took_away_the_address_that_it_prefers(machine, suffix, net, address):
+    before = view()
+    machine.up(verb=f"up-client{suffix}")
+    machine.run("ip", "addr", "del", f"{address}/{32 if not suffix else 128}", "dev", "vti1")
+    machine.up("--route", net, verb=f"up-client{suffix}", CONNECTION="b")
+    assert routes(net) == [("vti1", address, 50)]
+    machine.down(verb=f"down-client{suffix}")
+    machine.down(verb=f"down-client{suffix}", CONNECTION="b")
+    assert not view().against(before)
+
+
+@FAMILIES
+def test_a_down_says_nothing_of_what_others_took_away_before(machine, suffix, net, address):
+    before = view()
+    machine.up("--route", net, verb=f"up-client{suffix}")
+    machine.up("--no-routes", CONNECTION="b")
+    machine.run("ip", "-6" if suffix else "-4", "route", "del", net)
+    machine.run("ip", "addr", "del", f"{address}/{32 if not suffix else 128}", "dev", "vti1")
+    machine.run("sysctl", "-w", f"net.ipv{6 if suffix else 4}.conf.vti1.disable_policy=0")
+    assert len(machine.down(verb=f"down-client{suffix}")) == 1
+    assert machine.down(CONNECTION="b") == ["gw: vti1 down, 192.168.0.1 → 192.168.0.2".replace("gw", "b", 1)]
+    assert not view().against(before)
+    assert records() == ((), (), ())
+
+
+@FAMILIES
+def test_a_route_falls_back_to_a_link_that_a_user_took_away(machine, suffix, net, address):
+    before = view()
+    machine.up("--route", net, verb=f"up-client{suffix}")
+    machine.up("--route", net, verb=f"up-client{suffix}", **STAR)
+    machine.run("ip", "link", "del", "vti1")
+    assert len(machine.down(verb=f"down-client{suffix}", **STAR)) == 1
+    assert routes(net) == [("vti1", address, 50)]
+    machine.down(verb=f"down-client{suffix}")
+    assert not view().against(before)
+
+
+@FAMILIES
+def test_a_route_that_another_put_in_the_place_of_ours_is_never_replaced(machine, suffix, net, address):
+    machine.up("--route", net, verb=f"up-client{suffix}")
+    version = "-6" if suffix else "-4"
+    machine.run("ip", version, "route", "del", net)
+    before = view()
+    machine.run("ip", version, "route", "add", net, "dev", "lan")
+    lines = machine.up("--route", net, verb=f"up-client{suffix}", **STAR)
+    assert address in lines[0] and net not in lines[0]
+    assert lines[1:] == [f"star: left alone: a route to {net} by lan"]
+    machine.down(verb=f"down-client{suffix}", **STAR)
+    assert [link for link, _, _ in routes(net)] == ["lan"]
+    machine.run("ip", version, "route", "del", net, "dev", "lan")
+    assert not view().against(before)
+
+
+def test_udev_setting_the_policy_sysctl_again_leaves_nothing_wrong_behind_when_its_reference_goes(machine):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    machine.run("sysctl", "-w", "net.ipv4.conf.vti1.disable_policy=0")
+    machine.down()
+    assert (setting(4, "vti1"), setting(6, "vti1")) == ("0", "1")
+
+
+# What others have already
+
+
+@pytest.mark.parametrize("prefix", [32, 24])
+def test_an_address_that_another_link_has_stays_there(machine, prefix):
+    machine.run("ip", "addr", "add", f"10.3.0.1/{prefix}", "dev", "lan")
+    machine.run("ip", "route", "add", "10.77.0.0/16", "via", "192.168.0.9", "src", "10.3.0.1")
+    before = view()
+    machine.up(*NET)
+    assert machine.addresses("vti1") == ["10.3.0.1/32"]
+    machine.down()
+    assert not view().against(before)
+
+
+@pytest.mark.parametrize("prefix", [32, 24])
+def test_an_address_that_a_borrowed_link_has_stays_there(machine, prefix):
+    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.2", "key", "2")
+    machine.run("sh", "-c", f"ip link set mine up; ip addr add 10.3.0.1/{prefix} dev mine; ip route add 10.7.0.0/16 dev mine")
+    before = view()
+    machine.up(*NET)
+    assert routes("10.2.0.0/16") == [("mine", "10.3.0.1", 50)]
+    machine.down()
+    assert not view().against(before)
+
+
+def bound_elsewhere(local, remote, underlying):
+    """Whether a VTI with these endpoints is bound to the link `underlying`: one ioctl, however many links there are.
+
+    SIOCGETTUNNEL with struct ip_tunnel_parm (if_tunnel.h): name, link, i_flags, o_flags, i_key, o_key, struct iphdr.
+    Where none is found the fallback link itself is answered.
+    """
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0, 0, 50, 0, local.packed, remote.packed)
+    parameters = bytearray(struct.pack("=16sI2s2sII", b"", socket.if_nametoindex(underlying), b"", b"", 0, 0) + header)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        buffer = ctypes.create_string_buffer(bytes(parameters))
+        request = struct.pack("16sQ16x", b"ip_vti0", ctypes.addressof(buffer))
+        fcntl.ioctl(any_socket, 0x89F0, request)  # SIOCGETTUNNEL = SIOCDEVPRIVATE
+    return buffer.raw[:16].rstrip(b"\0").decode()
+
+
+def test_a_link_bound_to_the_underlying_link_can_be_seen_by_one_ioctl(machine):
+    machine.run("sh", "-c", "ip link add mine type vti local 192.168.0.1 remote 192.168.0.2 dev eth0 key 2")
+    ends = [ipaddress.ip_address(text) for text in ("192.168.0.1", "192.168.0.2")]
+    assert bound_elsewhere(*ends, "eth0") == "mine"
+    assert bound_elsewhere(*ends, "lan") == "ip_vti0"
+
+
+# What the kernel takes along
+
+
+@FAMILIES
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_route_that_two_wish_for_on_two_links_outlives_either(machine, suffix, net, address, first):
+    before = view()
+    both = ({"CONNECTION": "gw"}, STAR)
+    for one in both:
+        machine.up("--route", net, verb=f"up-client{suffix}", **one)
+    assert routes(net) == [("vti2", address, 50)]
+    assert len(machine.down(verb=f"down-client{suffix}", **both[first])) == 1
+    assert routes(net) == [(("vti2", "vti1")[first], address, 50)]
+    machine.down(verb=f"down-client{suffix}", **both[1 - first])
+    assert not view().against(before)
+
+
+@FAMILIES
+def test_a_route_outlives_the_other_link_that_had_the_address_which_it_prefers(machine, suffix, net, address):
+    """Nothing of this host is left in the local selector: a route without a source is better than none."""
+    before = view()
+    machine.up("--no-routes", verb=f"up-client{suffix}")
+    local = f"{address}/{32 if not suffix else 128}"
+    machine.up("--route", net, verb=f"up-client{suffix}", **STAR, **GATEWAY, MY_CLIENT=local)
+    assert routes(net) == [("vti2", address, 50)]
+    assert len(machine.down(verb=f"down-client{suffix}")) == 1
+    assert [(link, protocol) for link, _, protocol in routes(net)] == [("vti2", 50)]
+    machine.down(verb=f"down-client{suffix}", **STAR, **GATEWAY, MY_CLIENT=local)
+    assert not view().against(before)
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("table", [254, 77])
+def test_routes_in_every_table_outlive_the_last_ipv4_address_of_their_link(table):
+    """No setting asks for another table yet: the step that goes along is tried by itself."""
+    link, key = a_link()
+    address = Address(key, ipaddress.ip_interface("10.3.0.1/32"))
+    route = Route(ipaddress.ip_network("10.9.0.0/16"), table, 0, key, None)
+    with contextlib.closing(Kernel()) as kernel:
+        take(kernel, {}, {noun.key: noun for noun in (link, address, route)})
+        made = {noun.key: Applied(noun) for noun in (address,)}
+        take(kernel, made, {}, [link, route])
+    assert not any(one.address == "10.3.0.1/32" for one in view().addresses)
+    assert [one.table for one in view().routes if one.destination == "10.9.0.0/16"] == [table]
+
+
+@pytest.mark.usefixtures("machine")
+def test_the_secondary_addresses_of_a_subnet_outlive_its_primary():
+    link, key = a_link()
+    addresses = [Address(key, ipaddress.ip_interface(f"10.3.0.{host}/24")) for host in (1, 2, 3)]
+    with contextlib.closing(Kernel()) as kernel:
+        for noun in (link, *addresses):
+            take(kernel, {}, {noun.key: noun})
+        take(kernel, {addresses[0].key: Applied(addresses[0])}, {}, [link, *addresses[1:]])
+    assert sorted(one.address for one in view().addresses if one.link == "vti1") == ["10.3.0.2/24", "10.3.0.3/24"]
+
+
+def a_link():
+    ends = [ipaddress.ip_address(text) for text in ("192.168.0.1", "192.168.0.2")]
+    link = Link("vti", *ends, "vti1", 2, 2, "")
+    return link, link.key
+
+
+def take(kernel, applied, wished, beside=()):
+    for step in difference(applied, wished, beside):
+        kernel.take(step)
