@@ -165,7 +165,7 @@ def _begin_up(event: Event, settings: Settings | Refusal, charon: str, ledger: L
     keys += ledger.clear_stale(process.alive, keys)
     for noun in made.wishes:
         if isinstance(noun, Link):
-            _refuse_other_marks(event, noun, ledger)
+            _refuse_other_marks(event, noun, ledger, kernel)
     replaces = () if charon else tuple(ledger.equal(charon, event))
     number = ledger.add(charon, event, made.wishes)
     return Change(keys, number, tuple(noun.key for noun in made.wishes), replaces, made.notes)
@@ -201,9 +201,20 @@ def _give_up(event: Event, settings: Settings | Refusal, charon: str, ledger: Le
     return Change(keys, number, (*keys, made.wishes[0].link))
 
 
-def _refuse_other_marks(event: Event, link: Link, ledger: Ledger) -> None:
-    """A VTI has one pair of keys: another mark is another peer behind the same address, unless it is this very CHILD_SA."""
+def _refuse_other_marks(event: Event, link: Link, ledger: Ledger, kernel: Kernel) -> None:
+    """A VTI has one pair of keys: another mark is another peer behind the same address, unless it is this very CHILD_SA.
+
+    Those of a borrowed link are not ours to change.
+    """
     mine = lineage.identity(event)
+    there = ledger.applied([link.key]).get(link.key)
+    if there is not None and there.borrowed and isinstance(there.noun, Link):
+        name, keys = there.noun.name, (there.noun.okey, there.noun.ikey)
+        if keys != (link.okey, link.ikey) and there.ifindex is not None and kernel.link_exists(there.ifindex):
+            raise PlanError(
+                f"{name} has these endpoints but okey {keys[0]}, ikey {keys[1]}",
+                f"give it the mark, or delete it: ip link del {shown(name)}",
+            )
     for connection, other, wish in ledger.holders(link.key):
         assert isinstance(wish, Link)
         if (wish.okey, wish.ikey) != (link.okey, link.ikey) and not lineage.same_but_for_mark(mine, other):

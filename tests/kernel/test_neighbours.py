@@ -140,6 +140,15 @@ def test_an_address_that_a_borrowed_link_has_stays_there(machine, prefix):
     assert not view().against(before)
 
 
+def test_a_unique_mark_cannot_follow_on_a_borrowed_link_and_is_refused(machine):
+    machine.run("sh", "-c", "ip link add mine type vti local 192.168.0.1 remote 192.168.0.2 key 2; ip link set mine up")
+    machine.up(*NET)
+    made = view()
+    lines = machine.event("up-client", *NET, MARK_IN="6/0xffffffff", MARK_OUT="6/0xffffffff", UNIQUEID=2)
+    assert lines == ["error: gw: mine has these endpoints but okey 2, ikey 2; give it the mark, or delete it: ip link del mine"]
+    assert machine.status == 2 and not view().against(made)
+
+
 def bound_elsewhere(local, remote, underlying):
     """Whether a VTI with these endpoints is bound to the link `underlying`: one ioctl, however many links there are.
 
