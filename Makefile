@@ -16,12 +16,14 @@ demo: ## two strongSwan hosts, a real tunnel, packets through it, torn down agai
 	$(LAB) run python3 tests/demo.py
 
 test: unit ## all tests; boots a virtual machine where this kernel has no VTI (root)
-	$(LAB) run python3 tests/run.py kernel -m "not slow" $(TESTS)
+	$(LAB) run python3 tests/run.py kernel -m "not slow" tests/kernel \
+		--and python3 tests/run.py strongswan -m "not slow" tests/strongswan
 
 test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
 	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tests/run.py unit tests/unit
 	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tests/run.py oldest tests/unit tests/kernel/test_hook.py tests/kernel/test_upkeep.py
-	VTI_UPDOWN_ALL=1 VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tests/run.py kernel $(TESTS)
+	VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tests/run.py kernel tests/kernel \
+		--and python3 tests/run.py strongswan tests/strongswan
 
 watch: ## some of the tests that need a kernel, as they run: make watch TESTS="tests/kernel/test_hook.py -k borrowed -v"
 	$(LAB) run python3 -m pytest -p no:cacheprovider $(TESTS)

@@ -2,7 +2,8 @@
 """Runs a command as root on a kernel that has VTI: this machine's own, else Debian's in a virtual machine.
 
     lab.py prepare          install and build what the tests need, with nothing run
-    lab.py run COMMAND…     run COMMAND in this directory, and exit as it does
+    lab.py run COMMAND…     run COMMAND in this directory, and exit as it does; COMMAND… --and COMMAND… runs several,
+                            beside each other in virtual machines of their own where it takes any
     lab.py shell            a shell there
     lab.py venv FOLDER      a Python environment of its own, for `make install`
     lab.py tools COMMAND…   run COMMAND on this machine, with the lab's Python first in PATH
@@ -218,10 +219,16 @@ def kvm() -> bool:
 def boot(command: list[str], use_kvm: bool, seconds: int = BOOT_SECONDS, show: bool = True) -> int:
     """Boots the virtual machine, runs the command in it with this directory, and returns its exit status."""
     EXCHANGE.mkdir(exist_ok=True)
-    started, status = EXCHANGE / "started", EXCHANGE / "status"
-    for file in (started, status):
-        file.unlink(missing_ok=True)
-    job = EXCHANGE / "job"
+    started, status, job = (EXCHANGE / f"{name}-{os.getpid()}" for name in ("started", "status", "job"))
+    try:
+        return _booted(command, use_kvm, seconds, show, (started, status, job))
+    finally:
+        for file in (started, status, job):
+            file.unlink(missing_ok=True)
+
+
+def _booted(command: list[str], use_kvm: bool, seconds: int, show: bool, files: tuple[Path, Path, Path]) -> int:
+    started, status, job = files
     variables = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("VTI_UPDOWN_")}
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     job.write_text(
@@ -294,6 +301,53 @@ def run(command: list[str]) -> int:
     return boot(command, use_kvm)
 
 
+def run_all(commands: list[list[str]]) -> int:
+    """Runs several commands as `run` does, and returns the first exit status that is not 0.
+
+    In virtual machines they run beside each other, since each uses one processor; what they print comes one after another.
+    """
+    prepare()
+    if len(commands) == 1 or has_vti():
+        return next((status for status in map(run, commands) if status), 0)
+    use_kvm = kvm()
+    progress(f"booting {kernel().name} {len(commands)} times{'' if use_kvm else ' without KVM, which takes a while'}")
+    children: list[tuple[int, int]] = []
+    try:
+        for command in commands:
+            output = os.memfd_create("output") if children else 1
+            child = os.fork()
+            if child == 0:
+                os.dup2(output, 1)
+                os._exit(_ended(command, use_kvm))
+            children.append((child, output))
+        statuses = []
+        for child, output in children:
+            _, status = os.waitpid(child, 0)
+            statuses.append(os.waitstatus_to_exitcode(status))
+            if output != 1:
+                os.lseek(output, 0, os.SEEK_SET)
+                while data := os.read(output, 65536):
+                    os.write(1, data)
+        return next((status for status in statuses if status), 0)
+    except BaseException:
+        for child, _ in children:  # each ends its virtual machine
+            try:
+                os.kill(child, signal.SIGTERM)
+                os.waitpid(child, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+        raise
+
+
+def _ended(command: list[str], use_kvm: bool) -> int:
+    try:
+        return boot(command, use_kvm)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+
+
 def prepare() -> None:
     LAB.mkdir(parents=True, exist_ok=True)
     install(PROGRAMS)
@@ -324,7 +378,13 @@ def main(words: list[str]) -> int:
     if words == ["shell"]:
         return run(SHELL)
     if words[:1] == ["run"] and len(words) > 1:
-        return run(words[1:])
+        commands: list[list[str]] = [[]]
+        for word in words[1:]:
+            if word == "--and":
+                commands.append([])
+            else:
+                commands[-1].append(word)
+        return run_all(commands)
     print(__doc__)
     return 2
 
