@@ -91,10 +91,10 @@ class Kernel:
     def source(self, net: Any, unfit: Callable[[IPAddress], bool]) -> IPAddress | None:
         """An address of this host within `net`, as charon's install_routes would take for its routes; None without one.
 
-        `unfit` says which addresses of the host's may not be it.
+        Where the network is wider than the host's own subnet in it, `unfit` says which addresses may not be it.
         """
         ip = self._looked_up(net[1] if net.num_addresses > 2 else net[0], "RTA_PREFSRC")
-        if ip is not None and ip in net and not unfit(ip):
+        if ip is not None and ip in net:
             return ip
         # The network is wider than the subnet that the host has in it: only the list of all addresses tells.
         for message in self._dump(rt.RTM_GETADDR, _message(rt.ifaddrmsg, family=AF[net.version])):

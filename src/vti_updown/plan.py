@@ -41,7 +41,8 @@ class Answers(NamedTuple):
     """The name of this link, whose own is empty: what it has if it is there, else the one that the user chose, else the
     first of the names that is free. Raises PlanError where another's link has the chosen one."""
     source: Callable[[str, IPNetwork], IPAddress | None]
-    """An address of this host within the network, for a route through the link with this key; none of another tunnel's."""
+    """An address of this host within the network, for a route through the link with this key; of another tunnel's only one
+    that the network is about."""
     next_hop: Callable[[IPAddress], IPAddress | None]
     """The gateway on the way to an address."""
     held: Callable[[str, IPAddress], Address | None]
