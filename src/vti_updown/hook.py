@@ -212,7 +212,7 @@ def _refuse_other_marks(event: Event, link: Link, ledger: Ledger, kernel: Kernel
         name, keys = there.noun.name, (there.noun.okey, there.noun.ikey)
         if keys != (link.okey, link.ikey) and there.ifindex is not None and kernel.link_exists(there.ifindex):
             raise PlanError(
-                f"{name} has these endpoints but okey {keys[0]}, ikey {keys[1]}",
+                f"{shown(name)} has these endpoints but okey {keys[0]}, ikey {keys[1]}",
                 f"give it the mark, or delete it: ip link del {shown(name)}",
             )
     for connection, other, wish in ledger.holders(link.key):
