@@ -98,7 +98,7 @@ class Kernel:
             return ip
         # The network is wider than the subnet that the host has in it: only the list of all addresses tells.
         for message in self._dump(rt.RTM_GETADDR, _message(rt.ifaddrmsg, family=AF[net.version])):
-            raw = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            raw = _own_address(message)
             if raw is not None and (found := _ip(raw)) in net and not unfit(found):
                 return found
         return None
@@ -171,7 +171,7 @@ class Kernel:
     def _standing(self, names: Mapping[int, str]) -> Iterator[tuple[Address | Route, int | None]]:
         """The addresses on these links (key by ifindex), and the routes of ours through them, with their protocol numbers."""
         for message in self._dump(rt.RTM_GETADDR, rt.ifaddrmsg()):
-            raw = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            raw = _own_address(message)
             if raw and (link := names.get(message["index"])) is not None:
                 yield Address(link, ip_interface((bytes(raw), message["prefixlen"]))), message.get_attr("IFA_PROTO")
         for message in self._dump(rt.RTM_GETROUTE, rt.rtmsg()):
@@ -344,7 +344,7 @@ class Kernel:
             return None
         message = _message(rt.ifaddrmsg, family=AF[noun.address.version], index=where.ifindex)
         for found in self._dump(rt.RTM_GETADDR, message):
-            raw = found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")
+            raw = _own_address(found)
             if raw == noun.address.packed and found["index"] == where.ifindex:
                 return None if found.get_attr("IFA_PROTO") == PROTOCOL else ""
         return ""
@@ -415,6 +415,11 @@ def _read_link(message: Any) -> Link | None:
     local, remote = (_ip(data.get_attr(f"IFLA_VTI_{end}") or unset) for end in ("LOCAL", "REMOTE"))
     okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
     return Link(kind, local, remote, name, okey, ikey, message.get_attr("IFLA_IFALIAS") or "")
+
+
+def _own_address(message: Any) -> Any:
+    """The host's own address in an address message: IFA_ADDRESS may be the peer's, and IPv6 has no IFA_LOCAL."""
+    return message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
 
 
 def _underlying(message: Any) -> int:

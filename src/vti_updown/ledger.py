@@ -122,9 +122,8 @@ class Ledger:
             raise error
         if is_damage(error):
             self._db.close()
-            os.replace(self._file, f"{self._file}.damaged")
             self.damaged = True
-            self._use(connect(self._file))
+            self._use(connect_anew(self._file))
         else:
             give_up_room(self._file)
             self.rollback()
@@ -483,6 +482,12 @@ def connect(file: str) -> sqlite3.Connection:
     return sqlite3.connect(file, isolation_level=None)
 
 
+def connect_anew(file: str) -> sqlite3.Connection:
+    """Sets aside a file that is damaged, and begins another."""
+    os.replace(file, f"{file}.damaged")
+    return connect(file)
+
+
 def _open(file: str) -> Ledger:
     keep_room(file)
     try:
@@ -490,8 +495,7 @@ def _open(file: str) -> Ledger:
     except DatabaseError as error:
         if not is_damage(error):
             raise
-        os.replace(file, f"{file}.damaged")
-        ledger = Ledger(connect(file), file)
+        ledger = Ledger(connect_anew(file), file)
         ledger.damaged = True
         return ledger
 
