@@ -17,19 +17,6 @@ MOON_STRONGSWAN = """charon {
 """
 SUN_STRONGSWAN = "charon {\n}\n"
 
-SUN_CONF = """
-conn vpn
-    left=192.168.0.2
-    leftid=sun
-    leftauth=psk
-    leftsubnet=0.0.0.0/0,::/0
-    right=%any
-    rightid=moon
-    rightauth=psk
-    rightsourceip=10.3.0.1,fd00:3::1
-    auto=add
-"""
-
 
 class Calls:
     """What the hook prints on a host, from one look to the next."""

@@ -5,7 +5,7 @@ import pytest
 import demo
 from hosts import HOOK, Host
 
-from .conftest import SECRETS, SUN_CONF, SUN_STRONGSWAN
+from .conftest import SECRETS, SUN_STRONGSWAN
 
 
 def test_the_demo_holds(capfd):
@@ -17,7 +17,7 @@ def test_the_demo_holds(capfd):
 def test_swanctl_conf_makes_the_same_tunnel():
     with Host("moon") as moon, Host("sun") as sun:
         demo.two_hosts(moon, sun)
-        sun.charon(conf=SUN_CONF, secrets=SECRETS, charon=SUN_STRONGSWAN)
+        sun.charon(conf=demo.SUN_CONF, secrets=SECRETS, charon=SUN_STRONGSWAN)
         conf = demo.example("swanctl.conf").replace("…", "for tests only")
         moon.charon(swanctl=conf, charon=demo.example("charon.conf"))
         before = moon.network_state()

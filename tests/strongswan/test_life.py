@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from demo import SUN_CONF
 from hosts import HOOK
 
-from .conftest import MOON_STRONGSWAN, SECRETS, SUN_CONF, SUN_STRONGSWAN, Pair
+from .conftest import MOON_STRONGSWAN, SECRETS, SUN_STRONGSWAN, Pair
 
 MOON_CONF = f"""
 conn %default
