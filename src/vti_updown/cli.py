@@ -6,14 +6,16 @@ As a hook it imports neither click nor what only people need.
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from . import __version__
 from .errors import Refusal
-from .settings import FLAGS, Settings, SettingsError, flags, from_flags
+from .settings import FLAGS, Settings, SettingsError, flags, settings_for
 from .text import line, shown
 
 TYPE_CHECKING = False  # typing's own is not worth its import here
 if TYPE_CHECKING:
+    from .event import Event
     from .state import Step
 
 
@@ -28,35 +30,46 @@ def main() -> int:
 
 def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """One event: what `environ` tells of, with the flags `words`."""
-    settings: Settings | Refusal
-    dry_run = "--dry-run" in words
     try:
         found = flags(words)
-        if "version" in found or "help" in found:
-            say([f"vti-updown {__version__}"] if "version" in found else usage())
-            return 0
-        settings = from_flags(found)
     except SettingsError as error:
-        settings = error
+        return _hook(environ, "--dry-run" in words, Found({}, error))
+    if "version" in found or "help" in found:
+        say([f"vti-updown {__version__}"] if "version" in found else usage())
+        return 0
+    return _hook(environ, "dry-run" in found, Found(found))
+
+
+class Found(NamedTuple):
+    flags: Mapping[str, Sequence[str]]
+    wrong: SettingsError | None = None
+    """An `up` fails by it. A `down` is done first: charon never asks for it again."""
+
+    def settings(self, event: "Event") -> Settings:
+        if self.wrong is not None:
+            raise self.wrong
+        return settings_for(self.flags, event)
+
+
+def _hook(environ: Mapping[str, str], dry_run: bool, found: Found) -> int:
     try:
         from . import event  # most of a call's time: --version and --help go without
         from . import hook as events
 
         told = event.parse(environ)
         if dry_run:
-            say(_rehearsed(*events.rehearse(told, settings)))
+            say(_rehearsed(*events.rehearse(told, found.settings)))
             status = 0
         else:
-            report = events.run(told, settings)
+            report = events.run(told, found.settings)
             say(report.lines)
             status = report.status
+        if found.wrong is not None:
+            raise found.wrong
     except (Refusal, OSError, ModuleNotFoundError) as error:
         refusal = refused(error)
         say([error_line(refusal, environ)])
         return refusal.status
-    if isinstance(settings, Refusal):  # a `down` does without them
-        say([error_line(settings, environ)])
-        return settings.status
     return status
 
 

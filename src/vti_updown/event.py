@@ -92,6 +92,7 @@ class Event(NamedTuple):
     mark_out: Mark | None
     if_id_in: int | None
     if_id_out: int | None
+    xauth_id: str
 
 
 def _number(text: str, limit: int = UINT32_MAX) -> int:
@@ -221,4 +222,5 @@ def parse(environ: Mapping[str, str]) -> Event:
         mark_out=read("MARK_OUT", _mark),
         if_id_in=read("IF_ID_IN", _number) or None,
         if_id_out=read("IF_ID_OUT", _number) or None,
+        xauth_id=read("XAUTH_ID", str) or "",
     )

@@ -1,6 +1,6 @@
 """One event from start to end: lock, record, apply, roll back, report. The order of things is here, and nothing else."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from typing import NamedTuple
 
@@ -13,6 +13,9 @@ from .plan import Answers, PlanError, plan
 from .settings import Settings
 from .state import Address, Applied, Link, Route, Setting, Step, difference, link_key
 from .text import fitted, line, shown
+
+Wanted = Callable[[Event], Settings]
+"""Reads the settings of an event's connection, or raises Refusal. A `down` reads them only where its `up` is on no record."""
 
 LINES = 3
 """How many lines an event may print."""
@@ -57,40 +60,37 @@ class Report(NamedTuple):
     status: int = 0
 
 
-def run(event: Event, settings: Settings | Refusal) -> Report:
-    """Does what the event asks for, and returns what to say. Raises Refusal where it could not.
-
-    Settings that are wrong are given as the Refusal that says so: an `up` fails by it, a `down` needs none.
-    """
+def run(event: Event, wanted: Wanted) -> Report:
+    """Does what the event asks for, and returns what to say. Raises Refusal where it could not."""
     with closing(Kernel()) as kernel:
         try:
             with opened(kernel.namespace()) as ledger:
                 # What the records raise, they raise before the first step: see take().
                 try:
-                    return _event(event, settings, ledger, kernel)
+                    return _event(event, wanted, ledger, kernel)
                 except DatabaseError as error:
                     ledger.recover(error)
                 try:
-                    return _event(event, settings, ledger, kernel)
+                    return _event(event, wanted, ledger, kernel)
                 except DatabaseError as error:
-                    return _unrecorded(event, settings, kernel, f"{shown(error)}; is there room on /run?")
+                    return _unrecorded(event, wanted, kernel, f"{shown(error)}; is there room on /run?")
         except StorageError as error:
-            return _unrecorded(event, settings, kernel, f"{error.message}; {error.hint}")
+            return _unrecorded(event, wanted, kernel, f"{error.message}; {error.hint}")
 
 
-def _event(event: Event, settings: Settings | Refusal, ledger: Ledger, kernel: Kernel) -> Report:
+def _event(event: Event, wanted: Wanted, ledger: Ledger, kernel: Kernel) -> Report:
     charon = process.charon()
     adopt_lost(charon, ledger, kernel)
-    report = _up(event, settings, charon, ledger, kernel) if event.up else _down(event, settings, charon, ledger, kernel)
+    report = _up(event, wanted, charon, ledger, kernel) if event.up else _down(event, wanted, charon, ledger, kernel)
     if not ledger.damaged:
         return report
     return _warned(report, "the records were damaged, so they were set aside and made anew from the kernel")
 
 
-def _unrecorded(event: Event, settings: Settings | Refusal, kernel: Kernel, why: str) -> Report:
+def _unrecorded(event: Event, wanted: Wanted, kernel: Kernel, why: str) -> Report:
     """Does the event on a copy of the records in memory. What a later event has to know it adopts from the kernel."""
     with closing(snapshot(kernel.namespace())) as ledger:
-        report = _event(event, settings, ledger, kernel)
+        report = _event(event, wanted, ledger, kernel)
     return _warned(report, f"not recorded: {why}")
 
 
@@ -104,7 +104,7 @@ def adopt_lost(charon: str, ledger: Ledger, kernel: Kernel) -> None:
         ledger.adopt(charon, kernel.ours())
 
 
-def rehearse(event: Event, settings: Settings | Refusal) -> tuple[list[Step], dict[str, str], tuple[str, ...]]:
+def rehearse(event: Event, wanted: Wanted) -> tuple[list[Step], dict[str, str], tuple[str, ...]]:
     """The steps that `run` would take, the name of each link by its key, and notes; on a copy of the records.
 
     By hand, a `down` may mean a reference of any charon.
@@ -113,21 +113,21 @@ def rehearse(event: Event, settings: Settings | Refusal) -> tuple[list[Step], di
     with closing(Kernel()) as kernel, closing(snapshot(kernel.namespace())) as ledger:
         adopt_lost(charon, ledger, kernel)
         if event.up:
-            change = _begin_up(event, settings, charon, ledger, kernel)
+            change = _begin_up(event, wanted, charon, ledger, kernel)
             for number in change.replaces:
                 change.keys.extend(ledger.end(number))
         else:
             owners = (charon,) if charon else ("", *ledger.charons())
-            changes = (_begin_down(event, settings, owner, ledger, kernel) for owner in owners)
+            changes = (_begin_down(event, wanted, owner, ledger, kernel) for owner in owners)
             change = next((found for found in changes if found.reference is not None), Change([], None))
         keys = _with_doubts(change.keys, ledger, kernel)
         steps = _steps(keys, ledger)
         return steps, link_names(steps, ledger), change.notes
 
 
-def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
+def _up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
     try:
-        change = _begin_up(event, settings, charon, ledger, kernel)
+        change = _begin_up(event, wanted, charon, ledger, kernel)
     except Refusal:
         ledger.rollback()
         if charon:  # its `down` will come, and must not end another's reference
@@ -149,18 +149,16 @@ def _up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger,
     return _report_up(event, change, taken, ledger)
 
 
-def _down(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
-    change = _begin_down(event, settings, charon, ledger, kernel)
+def _down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
+    change = _begin_down(event, wanted, charon, ledger, kernel)
     link = next((one.noun for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)), None)
     taken = take(change.keys, ledger, kernel)
     return _report_down(event, change, link, taken, ledger)
 
 
-def _begin_up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
+def _begin_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
     """Records the reference. Raises Refusal, with nothing recorded, where there can be none."""
-    if isinstance(settings, Refusal):
-        raise settings
-    made = plan(event, settings, _answers(ledger, kernel))
+    made = plan(event, wanted(event), _answers(ledger, kernel))
     keys = [noun.key for noun in made.wishes]
     keys += ledger.clear_stale(process.alive, keys)
     for noun in made.wishes:
@@ -171,11 +169,11 @@ def _begin_up(event: Event, settings: Settings | Refusal, charon: str, ledger: L
     return Change(keys, number, tuple(noun.key for noun in made.wishes), replaces, made.notes)
 
 
-def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
+def _begin_down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
     """Finds the reference that the `down` ends, and ends it."""
     ending = lineage.ends(ledger.lives(charon, event), event, ledger.heard(charon, event))
     if ending.reference is None:
-        return _give_up(event, settings, charon, ledger, kernel) or Change(ledger.clear_stale(process.alive, []), None)
+        return _give_up(event, wanted, charon, ledger, kernel) or Change(ledger.clear_stale(process.alive, []), None)
     ledger.learn(charon, event)
     if ending.rekeyed is not None:
         ledger.rekey(charon, ending.rekeyed, event.unique_id)
@@ -183,7 +181,7 @@ def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger:
     return Change([*keys, *ledger.clear_stale(process.alive, keys)], ending.reference, tuple(keys))
 
 
-def _give_up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Change | None:
+def _give_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change | None:
     """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost."""
     if event.me is None or event.peer is None:
         return None
@@ -194,7 +192,7 @@ def _give_up(event: Event, settings: Settings | Refusal, charon: str, ledger: Le
     if number is None:
         return None
     try:
-        made = plan(event, Settings() if isinstance(settings, Refusal) else settings, _answers(ledger, kernel))
+        made = plan(event, wanted(event), _answers(ledger, kernel))
     except Refusal:
         return None
     keys = ledger.give_up(number, [noun.key for noun in made.wishes if not isinstance(noun, Link)])

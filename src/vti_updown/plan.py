@@ -118,7 +118,7 @@ def _virtual_ips(event: Event, ask: Answers) -> list[IPAddress]:
 def _destinations(event: Event, settings: Settings, ask: Answers) -> tuple[list[IPNetwork], tuple[str, ...]]:
     """The networks to route through the tunnel, and what to tell the user of them."""
     if settings.routes is not None:
-        nets = [net for net in settings.routes if net.version == event.family]
+        nets = [route.network for route in settings.routes if route.network.version == event.family]
         for net in nets:
             if event.peer in net:
                 raise PlanError(f"--route {net} contains the peer {event.peer}, so its own packets would loop",

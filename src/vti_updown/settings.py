@@ -4,12 +4,15 @@ FLAGS is the one table of settings: the hook parses its flags by it (without cli
 rest of the hook), `cli` makes its help from it, and `people` click's options.
 """
 
-from collections.abc import Iterator, Sequence
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from .errors import Refusal
-from .event import IPNetwork, network
+from .event import Event, IPAddress, IPNetwork, network
 from .text import shown
+
+IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
 class SettingsError(Refusal):
@@ -40,12 +43,63 @@ LINK_NAME_BYTES = 15
 """IFNAMSIZ - 1 (if.h)."""
 
 
+class WantedRoute(NamedTuple):
+    """A network that the settings send through the tunnel. None: what the connection's `metric`, `table` or the plan say."""
+
+    network: IPNetwork
+    metric: int | None = None
+    table: int | None = None
+    source: IPAddress | None = None
+
+
+class InnerAddress(NamedTuple):
+    """An address of the link that the settings name, with the other side's where it is point to point."""
+
+    address: IPInterface
+    peer: IPAddress | None = None
+
+
 class Settings(NamedTuple):
-    routes: tuple[IPNetwork, ...] | None = None
-    """The networks to route, of both families; None: the peer's traffic selector; empty: none."""
+    """The settings of one connection. Each field but the last is a key of the file and a flag."""
+
     name: str | None = None
     """Template of the link's name; None: the default."""
-    dry_run: bool = False
+    kind: str = "auto"
+    """auto (from if_id, marks and endpoints), vti, vti6 or xfrm."""
+    local: IPAddress | None = None
+    """Of the link, in the event's stead; unspecified: any. None: the event's."""
+    remote: IPAddress | None = None
+    device: str | None = None
+    """The underlying link that the tunnel is bound to, as in `ip link add … dev`."""
+    mark: tuple[int, int] | None = None
+    """Inbound and outbound, for a link that stands before its CHILD_SA does; None: the event's."""
+    if_id: tuple[int, int] | None = None
+    routes: tuple[WantedRoute, ...] | None = None
+    """The networks to route, of both families; None: the peer's traffic selector; empty: none."""
+    address: tuple[InnerAddress, ...] | None = None
+    """Of the link, of both families; None: the virtual IPs."""
+    mtu: int | None = None
+    """Bytes; None: what the path leaves."""
+    mss: int | None = None
+    """Bytes that TCP connections through the link are clamped to; 0: what the route's MTU leaves. None: no clamp."""
+    metric: int = 0
+    """0: the family's default."""
+    table: int | None = None
+    """None: main, and for a full tunnel our own."""
+    vrf: str | None = None
+    netns: str | None = None
+    multicast: bool = False
+    link_local: IPInterface | None = None
+    """The link's IPv6 link-local address; None: the kernel's choice."""
+    sysctl: tuple[tuple[str, str, int], ...] = ()
+    """Family (ipv4, ipv6), name and value, as in net/FAMILY/conf/LINK/NAME."""
+    when_down: str = "remove"
+    """What stands while no CHILD_SA does: remove (nothing), block (unreachable routes) or keep (link and routes)."""
+    up: str | None = None
+    """A command of the user's, for /bin/sh, after each `up`."""
+    down: str | None = None
+    section: str = ""
+    """The table of the file that the settings are from: that of the most specific match; empty without one."""
 
 
 def flags(words: Sequence[str]) -> dict[str, list[str]]:
@@ -73,16 +127,15 @@ def flags(words: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def from_flags(found: dict[str, list[str]]) -> Settings:
-    """The settings that `flags` found. Raises SettingsError for a value that cannot be."""
+def settings_for(found: Mapping[str, Sequence[str]], event: Event) -> Settings:
+    """The settings of an event's connection: what `flags` found. Raises SettingsError for a value that cannot be."""
     if "route" in found and "no-routes" in found:
         raise SettingsError("--route and --no-routes exclude each other", "leave one of them out")
     routes = tuple(dict.fromkeys(_route(value) for value in found.get("route", [])))
     names = found.get("name")
     return Settings(
-        routes=() if "no-routes" in found else routes or None,
+        routes=() if "no-routes" in found else tuple(map(WantedRoute, routes)) or None,
         name=_template(names[0]) if names else None,
-        dry_run="dry-run" in found,
     )
 
 

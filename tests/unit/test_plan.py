@@ -7,7 +7,7 @@ import pytest
 from events import environment
 from vti_updown.event import parse
 from vti_updown.plan import Answers, PlanError, plan
-from vti_updown.settings import Settings
+from vti_updown.settings import Settings, WantedRoute
 from vti_updown.state import Address, Link, Route, Setting
 
 
@@ -32,7 +32,7 @@ def refused(**changed):
 
 
 def test_an_up_wishes_for_link_setting_address_and_route():
-    made = wishes(Settings(routes=(ip_network("10.2.0.0/16"),)))
+    made = wishes(Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")),)))
     link = Link("vti", ip_address("192.168.0.1"), ip_address("192.168.0.2"), "vti1", 2, 2, "vti-updown gw")
     assert made.wishes == (
         link,
@@ -44,7 +44,9 @@ def test_an_up_wishes_for_link_setting_address_and_route():
 
 
 def test_an_ipv6_event_wishes_for_ipv6_only():
-    made = wishes(Settings(routes=(ip_network("10.2.0.0/16"), ip_network("fd00:2::/32"))), "up-client-v6")
+    made = wishes(
+        Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")), WantedRoute(ip_network("fd00:2::/32")))), "up-client-v6"
+    )
     assert [str(one.address) for one in of(Address, made)] == ["fec3::1/128"]
     assert [str(one.destination) for one in of(Route, made)] == ["fd00:2::/32"]
     assert [one.family for one in of(Setting, made)] == ["ipv6"]
@@ -110,7 +112,7 @@ def test_a_selector_of_everything_is_fine_and_makes_no_route():
 
 
 def test_a_route_of_the_settings_that_contains_the_peer_is_refused():
-    told = refused(settings=Settings(routes=(ip_network("0.0.0.0/0"),)))
+    told = refused(settings=Settings(routes=(WantedRoute(ip_network("0.0.0.0/0")),)))
     assert told == "--route 0.0.0.0/0 contains the peer 192.168.0.2, so its own packets would loop; route smaller networks"
 
 

@@ -4,23 +4,26 @@ import ipaddress
 
 import pytest
 
-from vti_updown.settings import FLAGS, Settings, SettingsError, flags, from_flags, link_name
+from events import environment
+from vti_updown.event import parse
+from vti_updown.settings import FLAGS, Settings, SettingsError, WantedRoute, flags, link_name, settings_for
 
+EVENT = parse(environment("up-client"))
 NET = ipaddress.ip_network("10.2.0.0/16")
 NET6 = ipaddress.ip_network("fd00:2::/32")
 
 
 def settings(*words):
-    return from_flags(flags(words))
+    return settings_for(flags(words), EVENT)
 
 
 def test_no_flags_are_the_defaults():
-    assert settings() == Settings(routes=None, name=None, dry_run=False)
+    assert settings() == Settings()
 
 
 def test_flags_are_read_in_both_spellings():
-    assert settings("--route", "10.2.0.0/16", "--route=fd00:2::/32", "--name=vpn{uniqueid}", "--dry-run") == Settings(
-        (NET, NET6), "vpn{uniqueid}", True
+    assert settings("--route", "10.2.0.0/16", "--route=fd00:2::/32", "--name=vpn{uniqueid}") == Settings(
+        routes=(WantedRoute(NET), WantedRoute(NET6)), name="vpn{uniqueid}"
     )
 
 
