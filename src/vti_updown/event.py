@@ -92,7 +92,7 @@ class Event(NamedTuple):
     mark_out: Mark | None
     if_id_in: int | None
     if_id_out: int | None
-    xauth_id: str
+    xauth_id: str = ""
 
 
 def _number(text: str, limit: int = UINT32_MAX) -> int:
