@@ -61,7 +61,7 @@ def _hook(environ: Mapping[str, str], dry_run: bool, found: Found) -> int:
             say(_rehearsed(*events.rehearse(told, found.settings)))
             status = 0
         else:
-            report = events.run(told, found.settings)
+            report = events.run(told, found.settings, environ)
             say(report.lines)
             status = report.status
         if found.wrong is not None:

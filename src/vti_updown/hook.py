@@ -1,17 +1,19 @@
 """One event from start to end: lock, record, apply, roll back, report. The order of things is here, and nothing else."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
-from . import lineage, process
+from . import commands, lineage, process
+from .answers import Answers, PlanError
 from .errors import Refusal
 from .event import Event, IPAddress, IPNetwork
-from .kernel import Kernel, Outcome
-from .ledger import DatabaseError, Ledger, StorageError, opened, snapshot
-from .plan import Answers, PlanError, plan
+from .follow import Taken, link_names, steps_over, take, with_doubts
+from .kernel import Kernel
+from .ledger import STANDING, DatabaseError, Ledger, StorageError, opened, snapshot
+from .plan import plan
 from .settings import Settings
-from .state import Address, Applied, Link, Route, Setting, Step, difference, link_key
+from .state import Address, Link, Noun, Route, Step
 from .text import fitted, line, shown
 
 Wanted = Callable[[Event], Settings]
@@ -30,27 +32,15 @@ class Change(NamedTuple):
     """The reference that came or went; None where a `down` found none."""
     own: tuple[str, ...] = ()
     """The keys that the reference wishes for, or did."""
+    adds: tuple[int, ...] = ()
+    """The references that came: its own, and what stands while there is no CHILD_SA."""
     replaces: tuple[int, ...] = ()
     """References that go once this one stands."""
+    moved: tuple[tuple[Link, Link], ...] = ()
+    """Links that have other endpoints from now on: before and after."""
     notes: tuple[str, ...] = ()
-
-
-class Taken(NamedTuple):
-    """What came of the steps."""
-
-    steps: list[Step]
-    names: dict[str, str]
-    """The name of each link that they touch, by its key."""
-    notes: list[str]
-    """What was left alone, and why."""
-    failures: list[str]
-    """What could not be done; the next event tries again."""
-    refused: Refusal | None
-    """Why a step that the event cannot do without was not taken."""
-    foreign: frozenset[str]
-    """Keys of what was there already and is not ours."""
-    spoilt: frozenset[str] = frozenset()
-    """Keys of the links on which something could not be put."""
+    command: str = ""
+    """The user's, to be run at the end."""
 
 
 class Report(NamedTuple):
@@ -58,10 +48,26 @@ class Report(NamedTuple):
 
     lines: list[str]
     status: int = 0
+    command: str = ""
+    link: str = ""
+    """The name of the event's link."""
 
 
-def run(event: Event, wanted: Wanted) -> Report:
-    """Does what the event asks for, and returns what to say. Raises Refusal where it could not."""
+def run(event: Event, wanted: Wanted, environ: Mapping[str, str]) -> Report:
+    """Does what the event asks for, and returns what to say. Raises Refusal where it could not.
+
+    `environ` is what the user's own command gets, after all else is done and the records are free.
+    """
+    report = _run(event, wanted)
+    if not report.command:
+        return report
+    fault = commands.run(report.command, environ, report.link)
+    return (
+        report if fault is None else _warned(report, f"its {'up' if event.up else 'down'} command {fault}")._replace(status=1)
+    )
+
+
+def _run(event: Event, wanted: Wanted) -> Report:
     with closing(Kernel()) as kernel:
         try:
             with opened(kernel.namespace()) as ledger:
@@ -120,8 +126,7 @@ def rehearse(event: Event, wanted: Wanted) -> tuple[list[Step], dict[str, str], 
             owners = (charon,) if charon else ("", *ledger.charons())
             changes = (_begin_down(event, wanted, owner, ledger, kernel) for owner in owners)
             change = next((found for found in changes if found.reference is not None), Change([], None))
-        keys = _with_doubts(change.keys, ledger, kernel)
-        steps = _steps(keys, ledger)
+        steps = steps_over(with_doubts(change.keys, ledger, kernel), ledger)
         return steps, link_names(steps, ledger), change.notes
 
 
@@ -134,19 +139,26 @@ def _up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kerne
             ledger.add(charon, event, ())
             ledger.commit()
         raise
-    assert change.reference is not None
     taken = take(change.keys, ledger, kernel, change.own)
     if taken.refused is not None:
-        if charon:
-            ledger.drop_wishes(change.reference)
-        else:
-            ledger.end(change.reference)
-        take(change.keys, ledger, kernel)
+        _withdraw(change, charon, ledger)
+        take([*change.keys, *(old.key for old, _ in change.moved)], ledger, kernel)
         raise taken.refused
     replaced = [key for number in change.replaces for key in ledger.end(number)]
     if replaced:
         take(replaced, ledger, kernel)
     return _report_up(event, change, taken, ledger)
+
+
+def _withdraw(change: Change, charon: str, ledger: Ledger) -> None:
+    """Takes back what a failed `up` has changed in the records; its own reference stays, without wishes, for its `down`."""
+    for number in change.adds:
+        if charon and number == change.reference:
+            ledger.drop_wishes(number)
+        else:
+            ledger.end(number)
+    for old, new in change.moved:
+        change.keys.extend(ledger.move(new.key, old))
 
 
 def _down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
@@ -158,15 +170,27 @@ def _down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Ker
 
 def _begin_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
     """Records the reference. Raises Refusal, with nothing recorded, where there can be none."""
-    made = plan(event, wanted(event), _answers(ledger, kernel))
-    keys = [noun.key for noun in made.wishes]
+    settings = wanted(event)
+    moved: list[tuple[Link, Link]] = []
+    made = plan(event, settings, answers(event, settings, ledger, kernel, moved))
+    keys = list(dict.fromkeys(noun.key for noun in (*made.wishes, *made.standing)))
     keys += ledger.clear_stale(process.alive, keys)
     for noun in made.wishes:
         if isinstance(noun, Link):
             _refuse_other_marks(event, noun, ledger, kernel)
-    replaces = () if charon else tuple(ledger.equal(charon, event))
-    number = ledger.add(charon, event, made.wishes)
-    return Change(keys, number, tuple(noun.key for noun in made.wishes), replaces, made.notes)
+    for old, new in moved:
+        keys += ledger.move(old.key, new)
+    replaces = [*ledger.standing(event), *(() if charon else ledger.equal(charon, event))]
+    number = ledger.add(charon, event, made.wishes, settings.down or "")
+    adds = (number, *((ledger.stand(held_as(event, settings), event, made.standing),) if made.standing else ()))
+    return Change(keys, number, tuple(keys), adds, tuple(replaces), tuple(moved), made.notes, settings.up or "")
+
+
+def held_as(event: Event, settings: Settings) -> str:
+    """The name by which a standing reference is released: the table of the settings where it is one connection's, else the
+    connection's own.
+    """
+    return settings.section if settings.section and not any(c in settings.section for c in "*?[") else event.connection
 
 
 def _begin_down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
@@ -177,26 +201,34 @@ def _begin_down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kerne
     ledger.learn(charon, event)
     if ending.rekeyed is not None:
         ledger.rekey(charon, ending.rekeyed, event.unique_id)
+    command = ledger.command(ending.reference)
     keys = ledger.end(ending.reference)
-    return Change([*keys, *ledger.clear_stale(process.alive, keys)], ending.reference, tuple(keys))
+    return Change([*keys, *ledger.clear_stale(process.alive, keys)], ending.reference, tuple(keys), command=command)
 
 
 def _give_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change | None:
     """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost."""
-    if event.me is None or event.peer is None:
-        return None
-    key = link_key("vti" if event.me.version == 4 else "vti6", event.me, event.peer)
-    if not ledger.applied([key]):  # perhaps it was made while nothing could be recorded
-        ledger.adopt(charon, (one for one in kernel.ours() if one.noun.link == key))
-    number = ledger.adopted(key)
-    if number is None:
-        return None
     try:
-        made = plan(event, wanted(event), _answers(ledger, kernel))
+        made = _would_be(event, wanted, ledger, kernel)
     except Refusal:
         return None
-    keys = ledger.give_up(number, [noun.key for noun in made.wishes if not isinstance(noun, Link)])
-    return Change(keys, number, (*keys, made.wishes[0].link))
+    links = [noun.key for noun in made if isinstance(noun, Link)]
+    if not ledger.applied(links):  # perhaps it was made while nothing could be recorded
+        ledger.adopt(charon, (one for one in kernel.ours() if one.noun.link in links))
+    numbers = [number for key in links if (number := ledger.adopted(key)) is not None]
+    if not numbers:
+        return None
+    keys = [key for number in numbers for key in ledger.give_up(number, [n.key for n in made if not isinstance(n, Link)])]
+    return Change(keys, numbers[0], (*keys, *links))
+
+
+def _would_be(event: Event, wanted: Wanted, ledger: Ledger, kernel: Kernel) -> tuple[Noun, ...]:
+    """The wishes of an event like this one; without the settings where those are wrong, since a `down` must not wait."""
+    try:
+        settings = wanted(event)
+    except Refusal:
+        settings = Settings()
+    return plan(event, settings, answers(event, settings, ledger, kernel, [])).wishes
 
 
 def _refuse_other_marks(event: Event, link: Link, ledger: Ledger, kernel: Kernel) -> None:
@@ -208,35 +240,50 @@ def _refuse_other_marks(event: Event, link: Link, ledger: Ledger, kernel: Kernel
     there = ledger.applied([link.key]).get(link.key)
     if there is not None and there.borrowed and isinstance(there.noun, Link):
         name, keys = there.noun.name, (there.noun.okey, there.noun.ikey)
-        if keys != (link.okey, link.ikey) and there.ifindex is not None and kernel.link_exists(there.ifindex):
+        if keys != (link.okey, link.ikey) and there.ifindex is not None and kernel.link_exists(there.ifindex, link.netns):
             raise PlanError(
                 f"{shown(name)} has these endpoints but okey {keys[0]}, ikey {keys[1]}",
                 f"give it the mark, or delete it: ip link del {shown(name)}",
             )
-    for connection, other, wish in ledger.holders(link.key):
+    for holder in ledger.holders(link.key):
+        wish = holder.noun
         assert isinstance(wish, Link)
-        if (wish.okey, wish.ikey) != (link.okey, link.ikey) and not lineage.same_but_for_mark(mine, other):
-            raise PlanError(
-                f"{shown(connection, 20)} holds {wish.name} to {link.remote} with mark {wish.okey or wish.ikey}, this is "
-                f"{link.okey or link.ikey}",
-                "use if_id",
-            )
+        if (wish.okey, wish.ikey) != (link.okey, link.ikey) and not lineage.same_but_for_mark(mine, holder.identity):
+            marks = f"mark {wish.okey or wish.ikey}, this is {link.okey or link.ikey}"
+            raise PlanError(f"{shown(holder.connection, 20)} holds {wish.name} to {link.remote} with {marks}", "use if_id")
 
 
-def _answers(ledger: Ledger, kernel: Kernel) -> Answers:
+def answers(event: Event, settings: Settings, ledger: Ledger, kernel: Kernel, moved: list[tuple[Link, Link]]) -> Answers:
+    """Who answers the plan. Into `moved` goes the link that has the chosen name with other endpoints, and shall have these."""
+
     def free_name(link: Link, names: Iterable[str], chosen: str | None) -> str:
         there = ledger.applied([link.key]).get(link.key)
         if there is not None and isinstance(there.noun, Link):
             return there.noun.name
         if chosen is not None:
-            if not kernel.link_exists(chosen):
+            if not kernel.link_exists(chosen, link.netns):
                 return chosen
             if (same := kernel.same_link(link)) is not None and isinstance(same.noun, Link):
                 return same.noun.name
-            if not kernel.is_ours(chosen):  # else an old tunnel of ours has it still, and this one must not wait
+            if (old := _movable(link, chosen)) is not None:
+                moved.append((old, link._replace(name=chosen)))
+                return chosen
+            if not kernel.is_ours(chosen, link.netns):  # else an old tunnel of ours has it still, and this one must not wait
                 what = f"the name {shown(chosen)} is taken by another link"
                 raise PlanError(what, "choose another --name, such as vpn{uniqueid}")
-        return next(name for name in names if not kernel.link_exists(name))
+        return next(name for name in names if not kernel.link_exists(name, link.netns))
+
+    def _movable(link: Link, name: str) -> Link | None:
+        """The link of this name, if all that hold it are this connection with this peer, whose endpoints have changed."""
+        old = ledger.named(name)
+        if old is None or (old.kind, old.netns) != (link.kind, link.netns):
+            return None
+        mine, held = lineage.identity(event), held_as(event, settings)
+        same = (
+            one.connection == shown(held) if one.charon == STANDING else lineage.same_but_for_mark(mine, one.identity)
+            for one in ledger.holders(old.key)
+        )
+        return old if all(same) else None
 
     def source(link: str, net: IPNetwork) -> IPAddress | None:
         return kernel.source(net, lambda ip: ledger.elsewhere(str(ip), link))
@@ -247,140 +294,55 @@ def _answers(ledger: Ledger, kernel: Kernel) -> Answers:
                 return noun
         return None
 
-    return Answers(free_name, source, kernel.next_hop, held)
+    def vrf_table(name: str) -> int:
+        table = kernel.vrf_table(name)
+        if table is None:
+            raise PlanError(f"there is no VRF {shown(name)}", f"make it: ip link add {shown(name)} type vrf table NUMBER")
+        return table
 
-
-def _with_doubts(keys: Iterable[str], ledger: Ledger, kernel: Kernel) -> list[str]:
-    """`keys`, and those that an earlier event left in doubt, and all that stood on a link that somebody took away."""
-    found = dict.fromkeys([*keys, *ledger.unsure()])
-    for was in list(ledger.applied(found).values()):
-        if isinstance(was.noun, Link) and not was.sure:  # where it is, and whose, may have been lost
-            ledger.locate(was.noun.key, kernel.same_link(was.noun))
-        elif isinstance(was.noun, Link) and was.ifindex is not None and not kernel.link_exists(was.ifindex):
-            on_it = ledger.on_link(was.noun.key)
-            ledger.doubt(on_it)
-            found.update(dict.fromkeys(on_it))
-    return list(found)
-
-
-def _steps(keys: Collection[str], ledger: Ledger) -> list[Step]:
-    """The difference over `keys`."""
-    applied, wished = ledger.applied(keys), ledger.wished(keys)
-    lost = [was.noun for key, was in applied.items() if key not in wished and isinstance(was.noun, Address)]
-    reach = ledger.beside({noun.link for noun in lost}, {str(noun.address.ip) for noun in lost})
-    beside = ledger.wished(noun.key for noun in reach if noun.key not in wished)
-    links = ledger.applied({was.noun.link for was in applied.values()})
-    return difference(applied, wished, beside.values(), {key for key, link in links.items() if link.borrowed})
-
-
-def take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[str] = ()) -> Taken:
-    """Takes the steps over `keys`. A refused one stops it if it is of the event's `own`; the others wait for the next event.
-
-    Something that cannot be put may stand on what others have taken away or spoilt: once, all of its link is put again.
-    """
-    keys = list(keys)
-    taken = _try(keys, ledger, kernel, own)
-    if not taken.spoilt:
-        return taken
-    on_them = [key for link in taken.spoilt for key in ledger.on_link(link)]
-    ledger.doubt(on_them)
-    again = _try([*keys, *on_them], ledger, kernel, own, last=True)
-    return again._replace(steps=[*taken.steps, *again.steps], names=taken.names | again.names)
-
-
-def _try(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[str], last: bool = False) -> Taken:
-    keys = _with_doubts(keys, ledger, kernel)
-    before = ledger.applied(keys)
-    steps = _steps(keys, ledger)
-    names = link_names(steps, ledger)
-    kernel.links = ledger.applied(names)
-    ledger.expect(steps)
-    ledger.commit()
-    notes: list[str] = []
-    failures: list[str] = []
-    refused: Refusal | None = None
-    ended: list[tuple[Step, Outcome | None]] = []
-    spoilt: set[str] = set()
-    for step in steps:
-        if refused is not None:
-            ended.append((step, None))
-            continue
-        was = before.get(step.noun.key)
-        try:
-            ended.append((step, kernel.take(step, was is None or was.sure, last)))
-        except Refusal as refusal:
-            if step.new is not None:
-                spoilt.add(step.noun.link)
-            if step.new is not None and step.noun.key in own:
-                refused = refusal
-            else:
-                failures.append(refusal.message)
-    foreign = {step.noun.key for step, outcome in ended if outcome and outcome.applied is None and step.new is not None}
-    notes += [f"left alone: {outcome.foreign}" for _, outcome in ended if outcome and outcome.foreign]
-    try:
-        for step, outcome in ended:
-            _record(step, outcome, before.get(step.noun.key), ledger)
-        if refused is None:  # else the roll back goes on from here, and a death before it leaves all of it in doubt
-            ledger.commit()
-    except DatabaseError as error:
-        ledger.rollback()  # all of it stays in doubt
-        notes.append(f"not recorded ({shown(error)}), so the next event looks again")
-    return Taken(steps, names, notes, failures, refused, frozenset(foreign), frozenset(spoilt))
-
-
-def _record(step: Step, outcome: Outcome | None, was: Applied | None, ledger: Ledger) -> None:
-    """Writes down what came of a step; None: it was not taken."""
-    if outcome is None:
-        ledger.restore(step.noun.key, was)
-    elif outcome.applied is not None:
-        now = outcome.applied
-        if now.noun != step.new and isinstance(step.new, Link):
-            ledger.found(step.new, now.noun)
-        ledger.done(step._replace(new=now.noun), now.ifindex, now.borrowed)
-    elif step.new is not None:
-        ledger.restore(step.noun.key, None)
-    else:
-        ledger.done(step, borrowed=was is not None and was.borrowed)
-
-
-def link_names(steps: Iterable[Step], ledger: Ledger) -> dict[str, str]:
-    """The name of each link that the steps touch."""
-    found = {step.noun.key: step.noun.name for step in steps if isinstance(step.noun, Link)}
-    there = ledger.applied({noun.link for step in steps for noun in step if noun is not None} - set(found))
-    return {**found, **{key: was.noun.name for key, was in there.items() if isinstance(was.noun, Link)}}
+    return Answers(free_name, source, kernel.next_hop, held, kernel.path_mtu, vrf_table)
 
 
 # What is said
 
 
 def _report_up(event: Event, change: Change, taken: Taken, ledger: Ledger) -> Report:
-    wished = ledger.wished(change.own)
-    head = shown(event.connection)
-    items: list[str] = []
-    for noun in wished.values():
-        if isinstance(noun, Link):
-            head += f": {noun.name} up, {noun.local} → {noun.remote}, mark {noun.okey or noun.ikey}"
-        elif not isinstance(noun, Setting) and noun.key not in taken.foreign:
-            items.append(_said(noun))
-    return Report(_lines(event, fitted(head, items), [*change.notes, *taken.notes, *taken.failures]))
+    wished = ledger.wished(change.own).values()
+    links = [noun for noun in wished if isinstance(noun, Link)]
+    names = ", ".join(link.name for link in links)
+    head = f"{shown(event.connection)}: {names} up, {event.me} → {event.peer}, {_key(links[0])}"
+    items = [
+        _said(noun) for noun in wished if isinstance(noun, Address | Route) and noun.link and noun.key not in taken.foreign
+    ]
+    lines = _lines(event, fitted(head, items), [*change.notes, *taken.notes, *taken.failures])
+    return Report(lines, 0, change.command, links[0].name)
+
+
+def _key(link: Link) -> str:
+    return f"if_id {link.if_id}" if link.if_id else f"mark {link.okey or link.ikey}"
 
 
 def _report_down(event: Event, change: Change, link: Link | None, taken: Taken, ledger: Ledger) -> Report:
     name = shown(event.connection)
     items: list[str] = []
+    standing = [noun for number in ledger.standing(event) for noun in ledger.wishes(number)]
     if change.reference is None:
         head = f"{name}: nothing is up for this {event.verb} (unique ID {event.unique_id})"
     elif link is None:
         head = f"{name}: its up had failed, nothing to take away"
-    elif holders := len(ledger.holders(link.key)):
+    elif holders := len([holder for holder in ledger.holders(link.key) if holder.charon != STANDING]):
         head = f"{name}: {link.name} stays, held by {holders} more"
         gone = (step.noun for step in taken.steps if step.new is None and step.noun.link == link.key)
         items = [f"without {_said(noun)}" for noun in gone if isinstance(noun, Address | Route)]
+    elif ledger.holders(link.key):
+        head = f"{name}: {link.name} stays without a CHILD_SA, as when_down says"
     elif ledger.applied([link.key]):
         head = f"{name}: {link.name} could not be taken away, the next event tries again"
     else:
-        head = f"{name}: {link.name} down, {link.local} → {link.remote}"
-    return Report(_lines(event, fitted(head, items), [*taken.notes, *taken.failures]), 1 if taken.failures else 0)
+        head = f"{name}: {link.name} down, {event.me} → {event.peer}"
+        items = [f"{noun.destination} blocked" for noun in standing if isinstance(noun, Route) and not noun.link]
+    lines = _lines(event, fitted(head, items), [*taken.notes, *taken.failures])
+    return Report(lines, 1 if taken.failures else 0, change.command, link.name if link else "")
 
 
 def _said(noun: Address | Route) -> str:

@@ -1,40 +1,48 @@
 """Takes steps in the kernel, and answers what is there. With `rtnetlink`, the only module that speaks netlink.
 
 A step's object may be there already, made by us (an event that died) or by somebody else. Adding says which: whatever
-is ours is taken over, whatever is not is left alone. How ours is told: a link by its group, a route by its protocol number,
-an address by its protocol number where the link is not ours.
+is ours is taken over, whatever is not is left alone. `messages` says how ours is told.
 """
 
 import errno
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple, TypeVar
 
+from . import clamp
 from . import rtnetlink as rt
 from .errors import Refusal
-from .state import Address, Applied, IPAddress, Link, Noun, Route, Setting, Step
+from .messages import (
+    AF,
+    GROUP,
+    IFF_MULTICAST,
+    IFF_UP,
+    IN6_ADDR_GEN_MODE_EUI64,
+    IN6_ADDR_GEN_MODE_NONE,
+    PROTOCOL,
+    RTN_UNICAST,
+    RTN_UNREACHABLE,
+    address,
+    ip,
+    link_info,
+    link_local_mode,
+    message,
+    own_address,
+    policy_off,
+    read_address,
+    read_link,
+    read_route,
+    read_rule,
+    route,
+    route_gone,
+    rule,
+    underlying,
+)
+from .namespace import opened, within
+from .state import Address, Applied, Clamp, IPAddress, Link, Noun, Route, Rule, Setting, Step
 from .text import shown
 
 N = TypeVar("N", Address, Route)
-
-PROTOCOL = 50
-"""Our number in /etc/iproute2/rt_protos, of routes and addresses: ESP's own IP protocol number, free there."""
-GROUP = 0x767469
-"""The group of our links (IFLA_GROUP), "vti" in ASCII; unlike the alias it can be set at creation."""
-
-RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
-RTN_UNICAST = 1
-IFF_UP = 1
-AF = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-ENDPOINT_BYTES = {"vti": 4, "vti6": 16}
-"""The kinds of link, and how long their endpoints' addresses are."""
-DEFAULT_METRIC = {4: 0, 6: 1024}
-"""What a route has that was made with none: IP6_RT_PRIO_USER (ipv6_route.h)."""
-FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
-"""Links that are in every namespace and are nobody's."""
 
 
 class Outcome(NamedTuple):
@@ -57,7 +65,7 @@ class KernelError(Refusal):
 HINTS = {
     errno.EPERM: "the hook needs CAP_NET_ADMIN, as charon has",
     errno.EACCES: "is IPv6 off? see sysctl net.ipv6.conf.all.disable_ipv6",
-    errno.EOPNOTSUPP: "load the module: modprobe ip_vti (IPv6 endpoints: ip6_vti)",
+    errno.EOPNOTSUPP: "load the module: modprobe ip_vti (IPv6 endpoints: ip6_vti; if_id: xfrm_interface)",
     errno.ENETDOWN: "set the link up: ip link set LINK up",
     errno.ENOBUFS: "the kernel is out of memory for it",
     errno.ENOMEM: "the kernel is out of memory for it",
@@ -68,21 +76,48 @@ class Kernel:
     """The network namespace of this process. `links` maps the key of each known link to what was applied for it."""
 
     def __init__(self) -> None:
-        self._socket = rt.Socket()
+        self._sockets = {"": rt.Socket()}
         self.links: dict[str, Applied] = {}
 
     def namespace(self) -> int:
-        return self._socket.namespace()
+        return self._sockets[""].namespace()
+
+    def _request(self, netns: str, kind: int, wanted: Any, flags: int = 0) -> list[Any]:
+        if netns not in self._sockets:
+            with within(netns):
+                self._sockets[netns] = rt.Socket()
+        return self._sockets[netns].request(kind, wanted, flags)
 
     # What is there
 
-    def link_exists(self, name_or_index: str | int) -> bool:
-        return self._link(name_or_index) is not None
+    def link_exists(self, name_or_index: str | int, netns: str = "") -> bool:
+        return self._link(name_or_index, netns) is not None
 
-    def is_ours(self, name: str) -> bool:
+    def is_ours(self, name: str, netns: str = "") -> bool:
         """Whether the link of this name is there, and ours."""
-        found = self._link(name)
+        found = self._link(name, netns)
         return found is not None and found.get_attr("IFLA_GROUP") == GROUP
+
+    def path_mtu(self, destination: IPAddress) -> int | None:
+        """Bytes that a packet to `destination` may have: what its route says or has learned, else its link; None where there is
+        no route.
+        """
+        found = self._way_to(destination)
+        if found is None:
+            return None
+        metrics = found.get_attr("RTA_METRICS")
+        if metrics is not None and (mtu := metrics.get_attr("RTAX_MTU")):
+            return int(mtu)
+        link = self._link(found.get_attr("RTA_OIF") or 0)
+        return None if link is None else int(link.get_attr("IFLA_MTU"))
+
+    def vrf_table(self, name: str) -> int | None:
+        """The table of a VRF; None where no link of this name is one."""
+        found = self._link(name)
+        info = found.get_attr("IFLA_LINKINFO") if found is not None else None
+        if info is None or info.get_attr("IFLA_INFO_KIND") != "vrf":
+            return None
+        return int(info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_VRF_TABLE"))
 
     def next_hop(self, destination: IPAddress) -> IPAddress | None:
         """The gateway on the way to `destination`; None where it is on a link, or cannot be reached."""
@@ -93,100 +128,157 @@ class Kernel:
 
         Where the network is wider than the host's own subnet in it, `unfit` says which addresses may not be it.
         """
-        ip = self._looked_up(net[1] if net.num_addresses > 2 else net[0], "RTA_PREFSRC")
-        if ip is not None and ip in net:
-            return ip
+        found = self._looked_up(net[1] if net.num_addresses > 2 else net[0], "RTA_PREFSRC")
+        if found is not None and found in net:
+            return found
         # The network is wider than the subnet that the host has in it: only the list of all addresses tells.
-        for message in self._dump(rt.RTM_GETADDR, _message(rt.ifaddrmsg, family=AF[net.version])):
-            raw = _own_address(message)
-            if raw is not None and (found := _ip(raw)) in net and not unfit(found):
+        for one in self._dump(rt.RTM_GETADDR, message(rt.ifaddrmsg, family=AF[net.version])):
+            raw = own_address(one)
+            if raw is not None and (found := ip(raw)) in net and not unfit(found):
                 return found
         return None
 
     def _looked_up(self, destination: IPAddress, attribute: str) -> IPAddress | None:
-        message = _message(rt.rtmsg, family=AF[destination.version], dst_len=destination.max_prefixlen)
-        message["attrs"] = [("RTA_DST", destination.packed)]
+        found = self._way_to(destination)
+        raw = None if found is None else found.get_attr(attribute)
+        return None if raw is None else ip(raw)
+
+    def _way_to(self, destination: IPAddress) -> Any | None:
+        """What the kernel's own look-up of a route says; None where there is none."""
+        wanted = message(rt.rtmsg, family=AF[destination.version], dst_len=destination.max_prefixlen)
+        wanted["attrs"] = [("RTA_DST", destination.packed)]
         try:
-            raw = self._socket.request(rt.RTM_GETROUTE, message)[0].get_attr(attribute)
+            return self._request("", rt.RTM_GETROUTE, wanted)[0]
         except rt.NetlinkError:  # unreachable
             return None
-        return None if raw is None else _ip(raw)
 
-    def _link(self, name_or_index: str | int) -> Any | None:
-        message = rt.ifinfmsg()
+    def _link(self, name_or_index: str | int, netns: str = "") -> Any | None:
+        wanted = rt.ifinfmsg()
         if isinstance(name_or_index, int):
-            message["index"] = name_or_index
+            wanted["index"] = name_or_index
         else:
-            message["attrs"] = [("IFLA_IFNAME", name_or_index)]
+            wanted["attrs"] = [("IFLA_IFNAME", name_or_index)]
         try:
-            replies = self._socket.request(rt.RTM_GETLINK, message)
+            return self._request(netns, rt.RTM_GETLINK, wanted)[0]
+        except FileNotFoundError:  # the namespace is gone, and all in it
+            return None
         except rt.NetlinkError as error:
-            if error.errno == errno.ENODEV:
+            if error.errno in (errno.ENODEV, errno.EINVAL):
                 return None
             raise
-        return replies[0]
 
-    def _dump(self, kind: int, message: Any) -> list[Any]:
-        return self._socket.request(kind, message, rt.NLM_F_DUMP)
+    def _dump(self, kind: int, wanted: Any, netns: str = "") -> list[Any]:
+        return self._request(netns, kind, wanted, rt.NLM_F_DUMP)
 
     def same_link(self, link: Link) -> Applied | None:
-        """A link that is there with this one's endpoints, whatever its name, and whether it is borrowed.
+        """A link that is there with this one's key, whatever its name, and whether it is borrowed."""
+        if link.netns:
+            self._finish_move(link)
+        return self._find(link, link.netns)
 
-        One that is bound to an underlying link is another: that is part of what a VTI is known by.
-        """
-        message = rt.ifinfmsg()
-        message["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
-        for found in self._dump(rt.RTM_GETLINK, message):
-            same = _read_link(found)
-            if same is not None and same.key == link.key and not _underlying(found):
-                return Applied(same, True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
+    def _find(self, link: Link, netns: str) -> Applied | None:
+        wanted = rt.ifinfmsg()
+        wanted["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
+        device = self._device(link)
+        try:
+            there = self._dump(rt.RTM_GETLINK, wanted, netns)
+        except FileNotFoundError:
+            return None
+        for found in there:
+            same = read_link(found, link.netns)
+            if same is None or same._replace(device=link.device).key != link.key:
+                continue
+            # The underlying link is part of what a VTI is known by, but not of what an XFRM interface is.
+            if link.local is None or underlying(found) == (device or 0):
+                return Applied(same._replace(device=link.device), True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
         return None
 
+    def _finish_move(self, link: Link) -> None:
+        """Takes away what an event that died has made of a link here, and not yet moved to its namespace."""
+        half = self._find(link, "")
+        if half is not None and not half.borrowed:
+            self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=half.ifindex))
+
+    def _device(self, link: Link) -> int | None:
+        """The ifindex of the underlying link; None for none. Raises Refusal where it is not there."""
+        if not link.device:
+            return None
+        found = self._link(link.device)
+        if found is None:
+            raise Refusal(f"there is no link {shown(link.device)} to bind the tunnel to", "correct device in the settings", 1)
+        return int(found["index"])
+
     def ours(self) -> list[Applied]:
-        """All of ours that is there, told by group and protocol number: links, then what is on them."""
+        """All of ours that is in charon's own namespace, told by group and protocol number: links, then what is on them."""
         links = [
-            Applied(link, True, message["index"])
-            for message in self._dump(rt.RTM_GETLINK, rt.ifinfmsg())
-            if message.get_attr("IFLA_GROUP") == GROUP and (link := _read_link(message)) is not None
+            Applied(link, True, found["index"])
+            for found in self._dump(rt.RTM_GETLINK, rt.ifinfmsg())
+            if found.get_attr("IFLA_GROUP") == GROUP and (link := read_link(found)) is not None
         ]
         standing = self._standing({one.ifindex: one.noun.key for one in links if one.ifindex is not None})
         return [*links, *(Applied(noun) for noun, protocol in standing if protocol == PROTOCOL)]
 
     def astray(self, applied: Mapping[str, Applied]) -> list[str]:
         """The keys of what is not there as it was applied: gone, changed, or a link that was set down."""
+        lost: list[str] = []
+        for netns in {_netns(one.noun, applied) for one in applied.values()}:
+            mine = {key: one for key, one in applied.items() if _netns(one.noun, applied) == netns}
+            try:
+                there = self._there(mine, netns)
+            except FileNotFoundError:
+                there = {}
+            lost += [key for key, one in mine.items() if there.get(key) != one.noun and not isinstance(one.noun, Clamp)]
+        return lost + [key for key, one in applied.items() if isinstance(one.noun, Clamp)]  # put again, whatever is there
+
+    def _there(self, applied: Mapping[str, Applied], netns: str) -> dict[str, Noun]:
+        """What of `applied`, all in one namespace, is there, by key; what the user may change is as it was applied."""
         names = {one.ifindex: key for key, one in applied.items() if one.ifindex is not None}
-        there: dict[str, Noun] = {noun.key: noun for noun, _ in self._standing(names)}
-        for message in self._dump(rt.RTM_GETLINK, rt.ifinfmsg()):
-            key = names.get(message["index"])
-            if key is not None and message["flags"] & IFF_UP and (link := _read_link(message)) is not None:
+        there: dict[str, Noun] = {noun.key: noun for noun, _ in self._standing(names, netns)}
+        for found in self._dump(rt.RTM_GETLINK, rt.ifinfmsg(), netns):
+            key = names.get(found["index"])
+            if key is not None and found["flags"] & IFF_UP and (link := read_link(found, netns)) is not None:
                 was = applied[key].noun
-                # Name and alias are the user's to change; a borrowed link is his altogether.
-                same = isinstance(was, Link) and (applied[key].borrowed or was[:3] + was[4:6] == link[:3] + link[4:6])
-                there[key] = was if same else link
+                assert isinstance(was, Link)
+                free = {name: getattr(was, name) for name in ("name", "alias", "device", "own_link_local")}
+                link = link._replace(**free, master=self._master(found, netns), mtu=link.mtu if was.mtu else 0)
+                there[key] = was if applied[key].borrowed else link
         for key, one in applied.items():
             if isinstance(one.noun, Setting) and self._setting(one.noun, applied.get(one.noun.link)) == one.noun.value:
                 there[key] = one.noun
-        return [key for key, one in applied.items() if there.get(key) != one.noun]
+        return there
 
-    def _standing(self, names: Mapping[int, str]) -> Iterator[tuple[Address | Route, int | None]]:
-        """The addresses on these links (key by ifindex), and the routes of ours through them, with their protocol numbers."""
-        for message in self._dump(rt.RTM_GETADDR, rt.ifaddrmsg()):
-            raw = _own_address(message)
-            if raw and (link := names.get(message["index"])) is not None:
-                yield Address(link, ip_interface((bytes(raw), message["prefixlen"]))), message.get_attr("IFA_PROTO")
-        for message in self._dump(rt.RTM_GETROUTE, rt.rtmsg()):
-            link = names.get(message.get_attr("RTA_OIF"))
-            if link is not None and message["proto"] == PROTOCOL and message["type"] == RTN_UNICAST:
-                yield _read_route(message, link), PROTOCOL
+    def _master(self, found: Any, netns: str) -> str:
+        index = found.get_attr("IFLA_MASTER")
+        master = self._link(index, netns) if index else None
+        return "" if master is None else str(master.get_attr("IFLA_IFNAME"))
+
+    def _standing(self, names: Mapping[int, str], netns: str = "") -> Iterator[tuple[Address | Route | Rule, int | None]]:
+        """The addresses on these links (key by ifindex), the routes of ours through them or unreachable, and our rules, with
+        their protocol numbers.
+        """
+        for found in self._dump(rt.RTM_GETADDR, rt.ifaddrmsg(), netns):
+            if own_address(found) and (link := names.get(found["index"])) is not None:
+                yield read_address(found, link), found.get_attr("IFA_PROTO")
+        for found in self._dump(rt.RTM_GETROUTE, rt.rtmsg(), netns):
+            if found["proto"] != PROTOCOL:
+                continue
+            if found["type"] == RTN_UNREACHABLE:
+                yield read_route(found, "", netns), PROTOCOL
+            elif found["type"] == RTN_UNICAST and (link := names.get(found.get_attr("RTA_OIF"))) is not None:
+                yield read_route(found, link, netns), PROTOCOL
+        for found in self._dump(rt.RTM_GETRULE, rt.fib_rule_hdr(), netns):
+            if found.get_attr("FRA_PROTOCOL") == PROTOCOL and (noun := read_rule(found)) is not None:
+                yield noun, PROTOCOL
 
     def _setting(self, setting: Setting, where: Applied | None) -> int | None:
-        link = self._link(where.ifindex) if where is not None and where.ifindex is not None else None
+        netns = _netns_of(where)
+        link = self._link(where.ifindex, netns) if where is not None and where.ifindex is not None else None
         if link is None:
             return None
         try:
-            with open(_sysctl(setting, link), encoding="ascii") as file:
+            with within(netns), open(_sysctl(setting, link), encoding="ascii") as file:
                 return int(file.read())
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     # Steps
@@ -209,37 +301,68 @@ class Kernel:
     def _put(self, noun: Noun, old: Noun | None, last: bool) -> Outcome:
         if isinstance(noun, Link):
             return self._put_link(noun, old is None)
-        where = self.links.get(noun.link)
+        if isinstance(noun, Rule):
+            return self._put_rule(noun)
+        if isinstance(noun, Route):
+            return self._put_route(noun, old, last)
+        where = self._where(noun.on if isinstance(noun, Clamp) else noun.link)
+        if isinstance(noun, Clamp):
+            return self._put_clamp(noun, where)
+        if isinstance(noun, Setting):
+            return Outcome(None, "") if where.borrowed else self._put_setting(noun, where)
+        return self._add(noun, lambda: address(noun, where.ifindex), old is None)
+
+    def _where(self, link: str) -> Applied:
+        """The link with this key. Raises OSError where it is not there."""
+        where = self.links.get(link)
         if where is None or where.ifindex is None:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-        if isinstance(noun, Setting):
-            return Outcome(None, "") if where.borrowed else self._put_setting(noun, where.ifindex)
-        if isinstance(noun, Address):
-            message = lambda: _address_message(noun, where.ifindex)  # noqa: E731
-            return self._add(noun, rt.RTM_NEWADDR, message, self._look_at_address, old is None)
+        return where
+
+    def _put_route(self, noun: Route, old: Noun | None, last: bool) -> Outcome:
+        index = self._where(noun.link).ifindex if noun.link else None
         new = not (isinstance(old, Route) and self._has(old))
         try:
-            return self._add(noun, rt.RTM_NEWROUTE, lambda: _route_message(noun, where.ifindex), self._look_at_route, new)
+            return self._add(noun, lambda: route(noun, index), new)
         except rt.NetlinkError as error:
             if not (last and noun.source and error.errno == errno.EINVAL):
                 raise
-        return self._put(noun._replace(source=None), old, last)
+        return self._put_route(noun._replace(source=None), old, last)
 
-    def _add(
-        self, noun: N, request: int, build: Callable[[], Any], look: Callable[[N, Applied], str | None], new: bool
-    ) -> Outcome:
-        """Adds an address or a route. If one is there already: ours is replaced, another's is left, as `look` tells."""
+    def _add(self, noun: N, build: Callable[[], Any], new: bool) -> Outcome:
+        """Adds an address or a route. If one is there already: ours is replaced, another's is left."""
+        netns, request = _netns(noun, self.links), rt.RTM_NEWADDR if isinstance(noun, Address) else rt.RTM_NEWROUTE
         if new:
             try:
-                self._socket.request(request, build(), rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+                self._request(netns, request, build(), rt.NLM_F_CREATE | rt.NLM_F_EXCL)
                 return Outcome(Applied(noun))
             except rt.NetlinkError as error:
                 if error.errno != errno.EEXIST:
                     raise
-            if (foreign := look(noun, self.links[noun.link])) is not None:
+            foreign = self._look_at_address(noun) if isinstance(noun, Address) else self._look_at_route(noun)
+            if foreign is not None:
                 return Outcome(None, foreign)
-        self._socket.request(request, build(), rt.NLM_F_CREATE | rt.NLM_F_REPLACE)
+        self._request(netns, request, build(), rt.NLM_F_CREATE | rt.NLM_F_REPLACE)
         return Outcome(Applied(noun))
+
+    def _put_rule(self, noun: Rule) -> Outcome:
+        try:
+            self._request("", rt.RTM_NEWRULE, rule(noun), rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+        except rt.NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            wanted = message(rt.fib_rule_hdr, family=AF[noun.family])
+            same = [found for found in self._dump(rt.RTM_GETRULE, wanted) if read_rule(found) == noun]
+            if not any(found.get_attr("FRA_PROTOCOL") == PROTOCOL for found in same):
+                return Outcome(None, "")  # somebody else's says the same
+        return Outcome(Applied(noun))
+
+    def _put_clamp(self, noun: Clamp, where: Applied) -> Outcome:
+        assert isinstance(where.noun, Link)
+        made = noun._replace(name=where.noun.name)
+        with within(noun.netns):
+            why = clamp.put(made.name, made.ipv4, made.ipv6)
+        return Outcome(Applied(made)) if why is None else Outcome(None, why)
 
     def _put_link(self, link: Link, new: bool) -> Outcome:
         known = self.links.get(link.key)
@@ -250,114 +373,169 @@ class Kernel:
             if found.borrowed:
                 self.links[link.key] = found
                 return Outcome(found)
-        was = found.noun
-        assert isinstance(was, Link)
-        keys = None if (was.okey, was.ikey) == (link.okey, link.ikey) else _link_info(link)
-        message = _message(rt.ifinfmsg, index=found.ifindex, flags=IFF_UP, change=IFF_UP)
-        message["attrs"] = rt.attributes((("IFLA_IFALIAS", link.alias), ("IFLA_LINKINFO", keys)))
-        self._socket.request(rt.RTM_NEWLINK, message)
-        self.links[link.key] = Applied(link._replace(name=was.name), True, found.ifindex)
+        was, index = found.noun, found.ifindex
+        assert isinstance(was, Link) and index is not None
+        if link.own_link_local != was.own_link_local or (new and link.own_link_local):
+            mode = IN6_ADDR_GEN_MODE_NONE if link.own_link_local else IN6_ADDR_GEN_MODE_EUI64
+            self._request(link.netns, rt.RTM_NEWLINK, link_local_mode(index, mode))
+        wanted = message(rt.ifinfmsg, index=index, flags=IFF_UP | (IFF_MULTICAST if link.multicast else 0))
+        wanted["change"] = IFF_UP | IFF_MULTICAST
+        same = (was.kind, was.local, was.remote, was.okey, was.ikey, was.if_id) == link[:3] + link[4:6] + (link.if_id,)
+        wanted["attrs"] = rt.attributes(
+            (
+                ("IFLA_IFALIAS", link.alias),
+                ("IFLA_MTU", link.mtu or None),
+                ("IFLA_MASTER", None if was.master == link.master else self._index(link.master, link.netns)),
+                ("IFLA_LINKINFO", None if same else link_info(link, self._device(link))),
+            )
+        )
+        self._request(link.netns, rt.RTM_NEWLINK, wanted)
+        self.links[link.key] = Applied(link._replace(name=was.name), True, index)
         return Outcome(self.links[link.key])
 
+    def _index(self, name: str, netns: str) -> int:
+        """The ifindex of a link that a setting names; 0 for no name."""
+        if not name:
+            return 0
+        found = self._link(name, netns)
+        if found is None:
+            raise OSError(errno.ENODEV, f"there is no link {shown(name)}")
+        return int(found["index"])
+
     def _created(self, link: Link) -> Applied:
-        """Makes the link, or finds the one that has its endpoints."""
-        message = rt.ifinfmsg()
-        message["attrs"] = [("IFLA_IFNAME", link.name), ("IFLA_GROUP", GROUP), ("IFLA_LINKINFO", _link_info(link))]
+        """Makes the link, or finds the one that has its key."""
+        if link.netns and (there := self.same_link(link)) is not None:
+            return there
+        wanted = rt.ifinfmsg()
+        wanted["attrs"] = rt.attributes(
+            (
+                ("IFLA_IFNAME", link.name),
+                ("IFLA_GROUP", GROUP),
+                ("IFLA_MASTER", self._index(link.master, "") or None),
+                ("IFLA_LINKINFO", link_info(link, self._device(link))),
+            )
+        )
         try:
-            self._socket.request(rt.RTM_NEWLINK, message, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+            self._request("", rt.RTM_NEWLINK, wanted, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
         except rt.NetlinkError as error:
-            if error.errno != errno.EEXIST or (found := self.same_link(link)) is None:
+            if error.errno != errno.EEXIST or (same := self.same_link(link)) is None:
                 raise
-            assert isinstance(found.noun, Link)
-            if found.borrowed and (found.noun.okey, found.noun.ikey) != (link.okey, link.ikey):
+            assert isinstance(same.noun, Link)
+            if same.borrowed and (same.noun.okey, same.noun.ikey) != (link.okey, link.ikey):
                 raise Refusal(
-                    f"{shown(found.noun.name)} has these endpoints but okey {found.noun.okey}, ikey {found.noun.ikey}",
-                    f"give it the mark, or delete it: ip link del {shown(found.noun.name)}",
+                    f"{shown(same.noun.name)} has these endpoints but okey {same.noun.okey}, ikey {same.noun.ikey}",
+                    f"give it the mark, or delete it: ip link del {shown(same.noun.name)}",
                     1,
                 ) from None
-            return found
-        made = self._link(link.name)
+            return same
+        if link.netns:
+            self._move(link)
+        made = self._link(link.name, link.netns)
         if made is not None:
-            return Applied(link, True, made["index"])
+            return Applied(link._replace(own_link_local=False), True, made["index"])
         # Somebody, udev perhaps, has renamed it since.
         if (renamed := self.same_link(link)) is None:
             raise OSError(errno.ENODEV, "it vanished as soon as it was made")
         return renamed
 
-    def _put_setting(self, setting: Setting, index: int) -> Outcome:
+    def _move(self, link: Link) -> None:
+        """Moves a link that was made here to its namespace, where it goes on to use what lies here."""
+        made = self._link(link.name)
+        if made is None:
+            raise OSError(errno.ENODEV, "it vanished as soon as it was made")
+        wanted = message(rt.ifinfmsg, index=made["index"])
         try:
-            self._set(setting, index)
+            with opened(link.netns) as there:
+                wanted["attrs"] = [("IFLA_NET_NS_FD", there)]
+                self._request("", rt.RTM_NEWLINK, wanted)
+        except OSError:
+            self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=made["index"]))
+            raise
+
+    def _put_setting(self, setting: Setting, where: Applied) -> Outcome:
+        try:
+            self._set(setting, where)
         except rt.NetlinkError:
             raise
         except OSError as error:  # no netlink attribute sets it, and in a container /proc/sys is read-only
             return Outcome(None, f"{setting.family} {setting.name} as it was ({error.strerror})")
         return Outcome(Applied(setting))
 
-    def _set(self, setting: Setting, index: int) -> None:
+    def _set(self, setting: Setting, where: Applied) -> None:
+        assert where.ifindex is not None
+        netns = _netns_of(where)
         if (setting.family, setting.name) == ("ipv4", "disable_policy"):
-            conf = {"attrs": [("IPV4_DEVCONF_NOPOLICY", setting.value)]}
-            message = _message(rt.ifinfmsg, index=index)
-            message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET", {"attrs": [("IFLA_INET_CONF", conf)]})]})]
-            self._socket.request(rt.RTM_NEWLINK, message)
+            self._request(netns, rt.RTM_NEWLINK, policy_off(where.ifindex, setting.value))
             return
-        link = self._link(index)
+        link = self._link(where.ifindex, netns)
         if link is None:
             raise rt.NetlinkError(errno.ENODEV, os.strerror(errno.ENODEV))
-        with open(_sysctl(setting, link), "w", encoding="ascii") as file:
+        with within(netns), open(_sysctl(setting, link), "w", encoding="ascii") as file:
             file.write(str(setting.value))
 
     def _remove(self, noun: Noun, sure: bool) -> None:
         """Takes an object away; one that is gone already is taken away."""
-        where = self.links.get(noun.link)
-        gone: tuple[int, ...] = ()
-        if isinstance(noun, Link):
-            if where is None or where.ifindex is None or where.borrowed:
-                return
-            request, message = rt.RTM_DELLINK, _message(rt.ifinfmsg, index=where.ifindex)
-        elif isinstance(noun, Route):  # by its key and our number, wherever it leads
-            request, message, gone = rt.RTM_DELROUTE, _route_message(noun, None), (errno.ESRCH, errno.ENETUNREACH)
-        elif where is None or where.ifindex is None or (isinstance(noun, Setting) and where.borrowed):
-            return
-        elif isinstance(noun, Setting):
-            try:
-                self._set(noun._replace(value=0), where.ifindex)
-            except OSError as error:
-                if error.errno not in (errno.ENODEV, errno.ENOENT):  # the link is gone, or has no IPv6
-                    raise
-            return
-        else:
-            if not sure and self._look_at_address(noun, where) is not None:
-                return
-            request, message = rt.RTM_DELADDR, _address_message(noun, where.ifindex)
-            gone = (errno.EADDRNOTAVAIL,)
         try:
-            self._socket.request(request, message)
-        except rt.NetlinkError as error:
-            if error.errno not in (*gone, errno.ENODEV):
+            self._take_away(noun, sure)
+        except OSError as error:
+            gone = (errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+            if error.errno not in gone:
                 raise
+
+    def _take_away(self, noun: Noun, sure: bool) -> None:
+        where = self.links.get(noun.link)
+        if isinstance(noun, Route):
+            self._remove_route(noun, where, sure)
+        elif isinstance(noun, Rule):
+            self._request("", rt.RTM_DELRULE, rule(noun))
+        elif isinstance(noun, Clamp):
+            with within(noun.netns):
+                clamp.remove(noun.name)
+        elif where is None or where.ifindex is None:
+            return
+        elif isinstance(noun, Link):
+            if not where.borrowed:
+                self._request(noun.netns, rt.RTM_DELLINK, message(rt.ifinfmsg, index=where.ifindex))
+        elif isinstance(noun, Setting):
+            if not where.borrowed:
+                self._set(noun._replace(value=0), where)
+        elif sure or self._look_at_address(noun) is None:
+            self._request(_netns_of(where), rt.RTM_DELADDR, address(noun, where.ifindex))
+
+    def _remove_route(self, noun: Route, where: Applied | None, sure: bool) -> None:
+        """Deletes the route of ours with this key: through its link or, where that is not sure, wherever it leads."""
+        if sure and (not noun.link or (where is not None and where.ifindex is not None)):
+            index = where.ifindex if where is not None and noun.link else None
+            self._request(noun.netns, rt.RTM_DELROUTE, route_gone(noun, index))
+            return
+        for found in list(self._routes(noun, PROTOCOL)):
+            led = noun if found["type"] == RTN_UNREACHABLE else noun._replace(link=noun.link or "?")
+            index = None if found["type"] == RTN_UNREACHABLE else found.get_attr("RTA_OIF")
+            self._request(noun.netns, rt.RTM_DELROUTE, route_gone(led, index))
 
     # Whose it is
 
-    def _look_at_address(self, noun: Address, where: Applied) -> str | None:
+    def _look_at_address(self, noun: Address) -> str | None:
         """Whose the address on that link is: None if it is ours, else what it is. On a link of ours it is ours."""
+        where = self.links[noun.link]
         if not where.borrowed:
             return None
-        message = _message(rt.ifaddrmsg, family=AF[noun.address.version], index=where.ifindex)
-        for found in self._dump(rt.RTM_GETADDR, message):
-            raw = _own_address(found)
-            if raw == noun.address.packed and found["index"] == where.ifindex:
+        wanted = message(rt.ifaddrmsg, family=AF[noun.address.version], index=where.ifindex)
+        for found in self._dump(rt.RTM_GETADDR, wanted, _netns_of(where)):
+            if found["index"] == where.ifindex and read_address(found, noun.link) == noun:
                 return None if found.get_attr("IFA_PROTO") == PROTOCOL else ""
         return ""
 
-    def _look_at_route(self, noun: Route, where: Applied) -> str | None:
-        """Whose the route in this one's place is: None if it is ours, empty if it leads to our link, else what it is."""
+    def _look_at_route(self, noun: Route) -> str | None:
+        """Whose the route in this one's place is: None if it is ours, empty if it leads where ours would, else what it is."""
+        where = self.links.get(noun.link)
         for found in self._routes(noun):
             if found["proto"] == PROTOCOL:
                 return None
             other = found.get_attr("RTA_OIF")
-            if other == where.ifindex:
+            if (where is not None and other == where.ifindex) or (not noun.link and found["type"] != RTN_UNICAST):
                 return ""
-            link = self._link(other) if other else None
+            link = self._link(other, noun.netns) if other else None
             return f"a route to {noun.destination} by {shown(link.get_attr('IFLA_IFNAME')) if link else 'another link'}"
         return f"a route to {noun.destination}"
 
@@ -369,14 +547,27 @@ class Kernel:
     def _routes(self, noun: Route, protocol: int = 0, index: int | None = None) -> Iterator[Any]:
         """The routes with this one's key. The kernel itself leaves out those of other protocols and links."""
         family = AF[noun.destination.version]
-        message = _message(rt.rtmsg, family=family, proto=protocol)
-        message["attrs"] = rt.attributes((("RTA_TABLE", noun.table), ("RTA_OIF", index)))
-        for found in self._dump(rt.RTM_GETROUTE, message):
-            if found["family"] == family and _read_route(found, noun.link).key == noun.key:
+        wanted = message(rt.rtmsg, family=family, proto=protocol)
+        wanted["attrs"] = rt.attributes((("RTA_TABLE", noun.table), ("RTA_OIF", index)))
+        for found in self._dump(rt.RTM_GETROUTE, wanted, noun.netns):
+            if found["family"] == family and read_route(found, noun.link, noun.netns).key == noun.key:
                 yield found
 
     def close(self) -> None:
-        self._socket.close()
+        for one in self._sockets.values():
+            one.close()
+
+
+def _netns_of(where: Applied | None) -> str:
+    """The namespace of a link."""
+    return where.noun.netns if where is not None and isinstance(where.noun, Link) else ""
+
+
+def _netns(noun: Noun, applied: Mapping[str, Applied]) -> str:
+    """The namespace that an object is in."""
+    if isinstance(noun, Link | Route | Clamp):
+        return noun.netns
+    return _netns_of(applied.get(noun.link))
 
 
 def _refused(step: Step, error: OSError) -> KernelError:
@@ -390,101 +581,12 @@ def _named(noun: Noun) -> str:
         return f"link {noun.name}"
     if isinstance(noun, Setting):
         return f"{noun.family} {noun.name}"
+    if isinstance(noun, Rule):
+        return f"rule {noun.priority}"
+    if isinstance(noun, Clamp):
+        return f"the MSS clamp of {noun.name}"
     return f"address {noun.address}" if isinstance(noun, Address) else f"route {noun.destination}"
-
-
-def _message(layout: Any, **fields: Any) -> Any:
-    message = layout()
-    for name, value in fields.items():
-        message[name] = value
-    return message
 
 
 def _sysctl(setting: Setting, link: Any) -> str:
     return f"/proc/sys/net/{setting.family}/conf/{link.get_attr('IFLA_IFNAME')}/{setting.name}"
-
-
-def _read_link(message: Any) -> Link | None:
-    """The VTI that a link message tells of; None for a link of another kind, and for those that are nobody's."""
-    info = message.get_attr("IFLA_LINKINFO")
-    kind, name = info and info.get_attr("IFLA_INFO_KIND"), message.get_attr("IFLA_IFNAME")
-    data = info.get_attr("IFLA_INFO_DATA") if kind in ENDPOINT_BYTES else None
-    if not data or name in FALLBACK_LINKS:
-        return None
-    unset = bytes(ENDPOINT_BYTES[kind])
-    local, remote = (_ip(data.get_attr(f"IFLA_VTI_{end}") or unset) for end in ("LOCAL", "REMOTE"))
-    okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
-    return Link(kind, local, remote, name, okey, ikey, message.get_attr("IFLA_IFALIAS") or "")
-
-
-def _own_address(message: Any) -> Any:
-    """The host's own address in an address message: IFA_ADDRESS may be the peer's, and IPv6 has no IFA_LOCAL."""
-    return message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-
-
-def _underlying(message: Any) -> int:
-    """The ifindex of the link that a VTI is bound to; 0 for none."""
-    data = message.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
-    return int(data.get_attr("IFLA_VTI_LINK") or 0)
-
-
-def _read_route(message: Any, link: str) -> Route:
-    family = 4 if message["family"] == AF[4] else 6
-    raw = bytes(message.get_attr("RTA_DST") or bytes(4 if family == 4 else 16))
-    metric = message.get_attr("RTA_PRIORITY") or 0
-    source = message.get_attr("RTA_PREFSRC")
-    return Route(
-        destination=ip_network((raw, message["dst_len"])),
-        table=message.get_attr("RTA_TABLE") or message["table"],
-        metric=0 if metric == DEFAULT_METRIC[family] else metric,
-        link=link,
-        source=None if source is None else _ip(source),
-    )
-
-
-def _address_message(noun: Address, index: int | None) -> Any:
-    message = _message(rt.ifaddrmsg, family=AF[noun.address.version], prefixlen=noun.address.network.prefixlen, index=index)
-    raw = noun.address.packed
-    message["attrs"] = [("IFA_LOCAL", raw), ("IFA_ADDRESS", raw), ("IFA_PROTO", PROTOCOL)]
-    return message
-
-
-def _link_info(link: Link) -> Any:
-    data = {
-        "attrs": [
-            ("IFLA_VTI_IKEY", link.ikey),
-            ("IFLA_VTI_OKEY", link.okey),
-            ("IFLA_VTI_LOCAL", link.local.packed),
-            ("IFLA_VTI_REMOTE", link.remote.packed),
-        ]
-    }
-    return {"attrs": [("IFLA_INFO_KIND", link.kind), ("IFLA_INFO_DATA", data)]}
-
-
-def _route_message(noun: Route, index: int | None) -> Any:
-    """The route to add through the link `index`; to delete, with none, whichever of our number has its key."""
-    version = noun.destination.version
-    message = _message(
-        rt.rtmsg,
-        family=AF[version],
-        dst_len=noun.destination.prefixlen,
-        table=noun.table if noun.table < 256 else 0,
-        proto=PROTOCOL,
-        # fib_table_delete() compares scope and type unless they are "nowhere" and "unspec".
-        scope=255 if index is None else RT_SCOPE_LINK if version == 4 else RT_SCOPE_UNIVERSE,
-        type=0 if index is None else RTN_UNICAST,
-    )
-    message["attrs"] = rt.attributes(
-        (
-            ("RTA_DST", noun.destination.network_address.packed),
-            ("RTA_TABLE", noun.table),
-            ("RTA_PRIORITY", noun.metric or None),
-            ("RTA_OIF", index),
-            ("RTA_PREFSRC", noun.source.packed if noun.source and index is not None else None),
-        )
-    )
-    return message
-
-
-def _ip(raw: bytes) -> IPAddress:
-    return ip_address(bytes(raw))

@@ -16,11 +16,12 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import FrameType
+from typing import NamedTuple
 
 from .errors import Refusal
 from .event import Event
-from .lineage import ADOPTED, Heard, Life, identity
-from .state import Address, Applied, Link, Noun, Route, Step, read, write
+from .lineage import ADOPTED, Heard, Life, identity, without_marks
+from .state import Address, Applied, Clamp, Link, Noun, Route, Rule, Step, read, write
 from .text import shown
 
 DIRECTORY = "/run/vti-updown"
@@ -31,14 +32,18 @@ STALE_EACH = 8
 IDS_KEPT = 1 << 12
 """How far back unique IDs count as known; older ones are forgotten, so that the records do not grow for ever."""
 
+STANDING = "standing"
+"""Whose references are that hold what stands while no CHILD_SA does. No charon has this name."""
+FIRST_STANDING = -(1 << 40)
+
 ROOM_BYTES = 1 << 17
 """How much room is kept for when there is no other."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE reference (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater
-    charon TEXT NOT NULL,                     -- who called: a row of charon
+    number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all others
+    charon TEXT NOT NULL,                     -- who called: a row of charon, or STANDING
     identity TEXT NOT NULL,                   -- lineage.identity() as JSON
     unique_id INTEGER NOT NULL,
     born INTEGER NOT NULL,                    -- unique_id at its up
@@ -46,7 +51,8 @@ CREATE TABLE reference (
     virtual_ips TEXT NOT NULL,
     me TEXT NOT NULL,
     peer TEXT NOT NULL,
-    since TEXT NOT NULL                       -- UTC, for people
+    since TEXT NOT NULL,                      -- UTC, for people
+    command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
 );
 CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- PID and start time; empty by hand
 CREATE INDEX reference_identity ON reference (charon, identity);
@@ -90,6 +96,15 @@ class LedgerError(Refusal):
 
 class StorageError(LedgerError):
     """The records cannot be kept where they should be. An event can still do its work, on a copy in memory."""
+
+
+class Holder(NamedTuple):
+    """A reference that wishes for a key."""
+
+    charon: str
+    connection: str
+    identity: tuple[object, ...]
+    noun: Noun
 
 
 class Ledger:
@@ -145,30 +160,59 @@ class Ledger:
 
     # References
 
-    def add(self, charon: str, event: Event, wishes: Iterable[Noun]) -> int:
-        """Records an `up` with its wishes, and returns its number."""
-        told = json.dumps(identity(event))
+    def add(self, charon: str, event: Event, wishes: Iterable[Noun], command: str = "") -> int:
+        """Records an `up` with its wishes and the user's command for its `down`, and returns its number."""
         self._db.execute("INSERT OR IGNORE INTO charon VALUES (?)", (charon,))
-        cursor = self._db.execute(
-            "INSERT INTO reference (charon, identity, unique_id, born, connection, virtual_ips, me, peer, since)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                charon,
-                told,
-                event.unique_id,
-                event.unique_id,
-                shown(event.connection),
-                " ".join(map(str, event.virtual_ips)),
-                str(event.me),
-                str(event.peer),
-                _now(),
-            ),
-        )
-        number = cursor.lastrowid
-        assert number is not None
-        self._db.executemany("INSERT INTO wish VALUES (?, ?, ?)", ((n.key, number, write(n)) for n in wishes))
+        number = self._insert((None, charon, event.connection), identity(event), event, wishes)
+        self._db.execute("UPDATE reference SET command = ? WHERE number = ?", (command, number))
         self.learn(charon, event)
         return number
+
+    def stand(self, connection: str, event: Event, wishes: Iterable[Noun]) -> int:
+        """Records what stands for this event's CHILD_SA while it is down, and returns its number."""
+        told = without_marks(identity(event))
+        return self._insert((self._next_standing(), STANDING, connection), told, event, wishes)
+
+    def _next_standing(self) -> int:
+        (newest,) = self._db.execute("SELECT max(number) FROM reference WHERE number < 0").fetchone()
+        return FIRST_STANDING if newest is None else int(newest) + 1
+
+    def _insert(
+        self, whose: tuple[int | None, str, str], told: tuple[object, ...], event: Event, wishes: Iterable[Noun]
+    ) -> int:
+        """`whose` is the number (None: the next one), the charon and the connection."""
+        number, charon, connection = whose
+        ips = " ".join(map(str, event.virtual_ips))
+        values = (number, charon, json.dumps(told), event.unique_id, event.unique_id, shown(connection), ips)
+        cursor = self._db.execute(
+            "INSERT INTO reference (number, charon, identity, unique_id, born, connection, virtual_ips, me, peer, since)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, str(event.me), str(event.peer), _now()),
+        )
+        made = cursor.lastrowid
+        assert made is not None
+        self._db.executemany("INSERT INTO wish VALUES (?, ?, ?)", ((n.key, made, write(n)) for n in wishes))
+        return made
+
+    def standing(self, event: Event) -> list[int]:
+        """The references that stand for this event's CHILD_SA."""
+        told = json.dumps(without_marks(identity(event)))
+        rows = self._db.execute("SELECT number FROM reference WHERE charon = ? AND identity = ?", (STANDING, told))
+        return [number for (number,) in rows]
+
+    def stood(self) -> list[tuple[int, str]]:
+        """Every reference that stands, and the connection that it is for."""
+        return list(self._db.execute("SELECT number, connection FROM reference WHERE charon = ?", (STANDING,)))
+
+    def wishes(self, number: int) -> list[Noun]:
+        """The wishes of a reference."""
+        return [read(noun) for (noun,) in self._db.execute("SELECT noun FROM wish WHERE reference = ?", (number,))]
+
+    def command(self, number: int) -> str:
+        """The user's command for the `down` of a reference; empty without one, or where its `up` failed."""
+        if not self.wishes(number):
+            return ""
+        return str(self._db.execute("SELECT command FROM reference WHERE number = ?", (number,)).fetchone()[0])
 
     def equal(self, charon: str, event: Event) -> list[int]:
         """The references that an event like this one has left."""
@@ -203,31 +247,73 @@ class Ledger:
         self._db.execute("DELETE FROM reference WHERE number = ?", (number,))
         return self.drop_wishes(number)
 
-    def holders(self, key: str) -> list[tuple[str, tuple[object, ...], Noun]]:
-        """Connection, identity and wish of every reference that wishes for `key`, the newest first."""
+    def holders(self, key: str) -> list[Holder]:
+        """Every reference that wishes for `key`, the newest first."""
         rows = self._db.execute(
-            "SELECT connection, identity, noun FROM wish JOIN reference ON number = reference"
+            "SELECT charon, connection, identity, noun FROM wish JOIN reference ON number = reference"
             " WHERE key = ? ORDER BY number DESC",
             (key,),
         )
-        return [(connection, tuple(json.loads(told)), read(noun)) for connection, told, noun in rows]
+        return [Holder(who, connection, tuple(json.loads(told)), read(noun)) for who, connection, told, noun in rows]
+
+    def named(self, name: str) -> Link | None:
+        """A link of ours by its name."""
+        for (noun,) in self._db.execute("SELECT noun FROM applied WHERE key = link AND NOT borrowed"):
+            link = read(noun)
+            if isinstance(link, Link) and link.name == name:
+                return link
+        return None
+
+    def move(self, old: str, new: Link) -> list[str]:
+        """The link with the key `old` is to have the endpoints (or the if_id) of `new` from now on, and all on it stays on it.
+
+        Returns the keys that it and what is on it have now.
+        """
+        keys: dict[str, None] = {}
+        for number, text in list(
+            self._db.execute(
+                "SELECT reference, noun FROM wish WHERE reference IN (SELECT reference FROM wish WHERE key = ?)", (old,)
+            )
+        ):
+            noun = read(text)
+            if (there := _moved(noun, old, new)) is not None:
+                self._db.execute("DELETE FROM wish WHERE reference = ? AND key = ?", (number, noun.key))
+                self._db.execute("INSERT OR REPLACE INTO wish VALUES (?, ?, ?)", (there.key, number, write(there)))
+                keys[there.key] = None
+        rows = f"{self._ROWS} WHERE link = ? OR key = ?"
+        for key, *row in list(self._db.execute(rows, (old, f"clamp on {old}"))):
+            was = _applied(tuple(row))
+            there = _moved(was.noun, old, new)
+            assert there is not None
+            self._db.execute("DELETE FROM applied WHERE key = ?", (key,))
+            # A link is as it was, under its new key, until the step is taken.
+            self._put(was if isinstance(was.noun, Link) else was._replace(noun=there), there.key, new.key)
+            keys[there.key] = None
+        return list(keys)
 
     # What was lost
 
     def adopt(self, charon: str, found: Iterable[Applied]) -> None:
-        """Makes a reference for each link in `found`, which the kernel holds; it wishes for all that is on the link."""
+        """Makes a reference for each link in `found`, which the kernel holds; it wishes for all that is on the link.
+
+        Rules and unreachable routes are on none: a reference that stands has them, so that no clear packet slips out.
+        """
         self._db.execute("INSERT OR IGNORE INTO charon VALUES (?)", (charon,))
         numbers: dict[str, int] = {}
         for one in found:
             noun = one.noun
             self._put(one)
-            if isinstance(noun, Link):
+            if noun.link not in numbers:
+                link = noun if isinstance(noun, Link) else None
+                about = (link.alias, str(link.local), str(link.remote)) if link else ("", "", "")
+                whose = (None, charon) if link else (self._next_standing(), STANDING)
                 cursor = self._db.execute(
-                    "INSERT INTO reference VALUES (NULL, ?, ?, 0, 0, ?, '', ?, ?, ?)",
-                    (charon, json.dumps(ADOPTED), noun.alias, str(noun.local), str(noun.remote), _now()),
+                    "INSERT INTO reference (number, charon, identity, connection, me, peer, since, unique_id,"
+                    " born, virtual_ips) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, '')",
+                    (*whose, json.dumps(ADOPTED), *about, _now()),
                 )
                 assert cursor.lastrowid is not None
-                numbers[noun.key] = cursor.lastrowid
+                numbers[noun.link] = cursor.lastrowid
             self._db.execute("INSERT INTO wish VALUES (?, ?, ?)", (noun.key, numbers[noun.link], write(noun)))
 
     def adopted(self, link: str) -> int | None:
@@ -239,11 +325,11 @@ class Ledger:
         return None if row is None else int(row[0])
 
     def give_up(self, number: int, keys: Collection[str]) -> list[str]:
-        """Takes these wishes from an adopted reference, and ends it with its last address and route. Returns the keys."""
+        """Takes these wishes from what was adopted; the reference ends with its last address and route. Returns the keys."""
+        adopted = "SELECT number FROM reference WHERE identity = ?"
         for key in keys:
-            self._db.execute("DELETE FROM wish WHERE reference = ? AND key = ?", (number, key))
-        left = [read(noun) for (noun,) in self._db.execute("SELECT noun FROM wish WHERE reference = ?", (number,))]
-        if any(isinstance(noun, Address | Route) for noun in left):
+            self._db.execute(f"DELETE FROM wish WHERE key = ? AND reference IN ({adopted})", (key, json.dumps(ADOPTED)))
+        if any(isinstance(noun, Address | Route) for noun in self.wishes(number)):
             return list(keys)
         return [*keys, *self.end(number)]
 
@@ -322,6 +408,7 @@ class Ledger:
         return found
 
     _APPLIED = "SELECT noun, sure, ifindex, borrowed FROM applied"
+    _ROWS = "SELECT key, noun, sure, ifindex, borrowed FROM applied"
 
     def unsure(self) -> list[str]:
         """The keys that an event which died, or failed, has left in doubt."""
@@ -390,18 +477,31 @@ class Ledger:
         """The step was not taken, or not for us to take: `key` is as it was."""
         self._db.execute("DELETE FROM applied WHERE key = ?", (key,))
         if was is not None:
-            self._put(was)
+            self._put(was, key, key if isinstance(was.noun, Link) else was.noun.link)
 
-    def _put(self, applied: Applied) -> None:
+    def _put(self, applied: Applied, key: str | None = None, link: str | None = None) -> None:
+        """`key` and `link` are the noun's own but for a link that is to be moved."""
         noun = applied.noun
+        place = noun.key if key is None else key, write(noun), noun.link if link is None else link
         self._db.execute(
             "INSERT OR REPLACE INTO applied VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (noun.key, write(noun), noun.link, _ip(noun), applied.sure, applied.ifindex, applied.borrowed),
+            (*place, _ip(noun), applied.sure, applied.ifindex, applied.borrowed),
         )
 
     def found(self, wished: Noun, noun: Noun) -> None:
         """What was wished for was there already, and is `noun`: a link that has another name."""
         self._db.execute("UPDATE wish SET noun = ? WHERE key = ? AND noun = ?", (write(noun), noun.key, write(wished)))
+
+
+def _moved(noun: Noun, old: str, new: Link) -> Noun | None:
+    """The noun as it is once the link `old` has the key of `new`; None for what is not on it."""
+    if isinstance(noun, Link):
+        if noun.key not in (old, new.key):
+            return None
+        return noun._replace(local=new.local, remote=new.remote, if_id=new.if_id, device=new.device)
+    if isinstance(noun, Clamp):
+        return noun._replace(on=new.key) if noun.on == old else None
+    return noun._replace(link=new.key) if not isinstance(noun, Rule) and noun.link == old else None
 
 
 def _now() -> str:

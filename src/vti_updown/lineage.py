@@ -69,6 +69,11 @@ def same_but_for_mark(one: tuple[object, ...], other: tuple[object, ...]) -> boo
     return ADOPTED in (one, other) or one[:3] == other[:3]
 
 
+def without_marks(identity: tuple[object, ...]) -> tuple[object, ...]:
+    """What stays of an identity though marks and if_ids are made anew each time (`%unique`)."""
+    return (*identity[:3], *identity[7:])
+
+
 def life(number: int, event: Event) -> Life:
     unique_id, ips = event.unique_id, " ".join(map(str, event.virtual_ips))
     return Life(number, unique_id, ips, str(event.me), str(event.peer), born=unique_id)

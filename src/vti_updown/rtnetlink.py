@@ -41,6 +41,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 
 SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
@@ -58,16 +59,23 @@ class ifinfmsg(nlmsg):  # type: ignore[misc]
     nla_map = (
         (3, "IFLA_IFNAME", "asciiz"),
         (4, "IFLA_MTU", "uint32"),
+        (10, "IFLA_MASTER", "uint32"),
         (18, "IFLA_LINKINFO", "linkinfo"),
         (20, "IFLA_IFALIAS", "asciiz"),
         (26, "IFLA_AF_SPEC", "af_spec"),
         (27, "IFLA_GROUP", "uint32"),
+        (28, "IFLA_NET_NS_FD", "uint32"),
     )
 
     class linkinfo(nla):  # type: ignore[misc]
         __slots__ = ()
-        # IFLA_INFO_DATA's layout depends on the kind; only those of vti and vti6, which are the same, are read.
-        nla_map = ((1, "IFLA_INFO_KIND", "asciiz"), (2, "IFLA_INFO_DATA", "vti"))
+        nla_map = ((1, "IFLA_INFO_KIND", "asciiz"), (2, "IFLA_INFO_DATA", "of_kind"))
+
+        @staticmethod
+        def of_kind(self: Any, *_: Any, **__: Any) -> Any:  # noqa: PLW0211 (as pyroute2 calls it)
+            """The layout of IFLA_INFO_DATA depends on the kind, which stands before it."""
+            layouts = {"vti": self.vti, "vti6": self.vti, "xfrm": self.xfrm, "vrf": self.vrf}
+            return layouts.get(self.get_attr("IFLA_INFO_KIND"), self.cdata)
 
         class vti(nla):  # type: ignore[misc]
             """if_tunnel.h, IFLA_VTI_*: addresses in network order, keys big-endian. vti6 has the same numbers."""
@@ -81,9 +89,23 @@ class ifinfmsg(nlmsg):  # type: ignore[misc]
                 (5, "IFLA_VTI_REMOTE", "cdata"),
             )
 
+        class xfrm(nla):  # type: ignore[misc]
+            """if_link.h, IFLA_XFRM_*."""
+
+            __slots__ = ()
+            nla_map = ((1, "IFLA_XFRM_LINK", "uint32"), (2, "IFLA_XFRM_IF_ID", "uint32"))
+
+        class vrf(nla):  # type: ignore[misc]
+            __slots__ = ()
+            nla_map = ((1, "IFLA_VRF_TABLE", "uint32"),)
+
     class af_spec(nla):  # type: ignore[misc]
         __slots__ = ()
-        nla_map = ((2, "AF_INET", "inet"),)
+        nla_map = ((2, "AF_INET", "inet"), (10, "AF_INET6", "inet6"))
+
+        class inet6(nla):  # type: ignore[misc]
+            __slots__ = ()
+            nla_map = ((8, "IFLA_INET6_ADDR_GEN_MODE", "uint8"),)
 
         class inet(nla):  # type: ignore[misc]
             __slots__ = ()
@@ -125,7 +147,39 @@ class rtmsg(nlmsg):  # type: ignore[misc]
         (5, "RTA_GATEWAY", "cdata"),
         (6, "RTA_PRIORITY", "uint32"),
         (7, "RTA_PREFSRC", "cdata"),
+        (8, "RTA_METRICS", "metrics"),
         (15, "RTA_TABLE", "uint32"),
+    )
+
+    class metrics(nla):  # type: ignore[misc]
+        __slots__ = ()
+        nla_map = ((2, "RTAX_MTU", "uint32"),)
+
+
+class fib_rule_hdr(nlmsg):  # type: ignore[misc]
+    """fib_rules.h."""
+
+    __slots__ = ()
+    fields = (
+        ("family", "B"),
+        ("dst_len", "B"),
+        ("src_len", "B"),
+        ("tos", "B"),
+        ("table", "B"),
+        ("res1", "B"),
+        ("res2", "B"),
+        ("action", "B"),
+        ("flags", "I"),
+    )
+    nla_map = (
+        (1, "FRA_DST", "cdata"),
+        (2, "FRA_SRC", "cdata"),
+        (3, "FRA_IIFNAME", "asciiz"),
+        (6, "FRA_PRIORITY", "uint32"),
+        (10, "FRA_FWMARK", "uint32"),
+        (14, "FRA_SUPPRESS_PREFIXLEN", "uint32"),
+        (15, "FRA_TABLE", "uint32"),
+        (21, "FRA_PROTOCOL", "uint8"),
     )
 
 
@@ -148,6 +202,7 @@ class Socket:
         RTM_NEWLINK: ifinfmsg,
         RTM_NEWADDR: ifaddrmsg,
         RTM_NEWROUTE: rtmsg,
+        RTM_NEWRULE: fib_rule_hdr,
         NLMSG_ERROR: nlmsgerr,
     }
 
@@ -173,7 +228,7 @@ class Socket:
     def request(self, kind: int, message: Any, flags: int = 0) -> list[Any]:
         """Sends a request and returns its replies, none for a change. Raises NetlinkError as the kernel refuses it."""
         self._sequence += 1
-        reply_wanted = kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE)
+        reply_wanted = kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE)
         message["header"] = {
             "type": kind,
             "flags": NLM_F_REQUEST | flags | (0 if reply_wanted else NLM_F_ACK),

@@ -17,21 +17,38 @@ RT_TABLE_MAIN = 254
 
 
 class Link(NamedTuple):
-    """A tunnel interface. A VTI is known by its endpoints: a second one with the same is EEXIST, whatever its keys."""
+    """A tunnel interface. A VTI is known by its endpoints: a second one with the same is EEXIST, whatever its keys. An XFRM
+    interface is known by its if_id.
+    """
 
     kind: str
-    """As in `ip link add … type KIND`: vti (IPv4 endpoints), vti6 (IPv6 endpoints)."""
-    local: IPAddress
-    remote: IPAddress
+    """As in `ip link add … type KIND`; see `kind.py`."""
+    local: IPAddress | None
+    """None for a kind without endpoints; unspecified: any."""
+    remote: IPAddress | None
     name: str
     okey: int
-    """Mark that packets sent through the link carry, for the outbound policy to match."""
+    """Mark that packets sent through a VTI carry, for the outbound policy to match."""
     ikey: int
     alias: str
+    if_id: int = 0
+    device: str = ""
+    """The underlying link; empty: none."""
+    netns: str = ""
+    """The network namespace that it is moved to, by the name that `ip netns` knows; empty: charon's own."""
+    master: str = ""
+    """The VRF that it belongs to."""
+    mtu: int = 0
+    """0: the kernel's choice."""
+    multicast: bool = False
+    own_link_local: bool = False
+    """Whether the kernel shall make no IPv6 link-local address of its own."""
 
     @property
     def key(self) -> str:
-        return link_key(self.kind, self.local, self.remote)
+        ends = (self.if_id,) if self.local is None else (self.local, self.remote)
+        where = ("dev", self.device) if self.device and self.local is not None else ()
+        return " ".join(map(str, (self.kind, *ends, *where, *(("netns", self.netns) if self.netns else ()))))
 
     @property
     def link(self) -> str:
@@ -57,10 +74,12 @@ class Address(NamedTuple):
 
     link: str
     address: IPInterface
+    peer: IPAddress | None = None
+    """The other side's, on a link that is point to point."""
 
     @property
     def key(self) -> str:
-        return f"address {self.address} of {self.link}"
+        return f"address {self.address} {f'peer {self.peer} ' if self.peer else ''}of {self.link}"
 
 
 class Route(NamedTuple):
@@ -71,21 +90,65 @@ class Route(NamedTuple):
     metric: int
     """0: the family's default."""
     link: str
+    """Empty: unreachable."""
     source: IPAddress | None
     """Preferred source of the host's own packets."""
+    netns: str = ""
 
     @property
     def key(self) -> str:
-        return f"route {self.destination} table {self.table} metric {self.metric}"
+        where = f" netns {self.netns}" if self.netns else ""
+        return f"route {self.destination} table {self.table} metric {self.metric}{where}"
 
 
-Noun = Link | Setting | Address | Route
-ORDER: tuple[type[Noun], ...] = (Link, Setting, Address, Route)
+class Rule(NamedTuple):
+    """A rule of the routing policy. Two that differ in anything are two, of one priority or not."""
+
+    family: int
+    """4 or 6."""
+    priority: int
+    to: IPNetwork | None
+    """None: all."""
+    table: int
+    """To look up; 0: unreachable."""
+    suppress: int | None = None
+    """Routes with a prefix of this length or shorter do not count (suppress_prefixlength)."""
+
+    @property
+    def key(self) -> str:
+        return f"rule {self.family} {self.priority} to {self.to} table {self.table} suppress {self.suppress}"
+
+    @property
+    def link(self) -> str:
+        """It stands on none."""
+        return ""
+
+
+class Clamp(NamedTuple):
+    """The greatest segment size of the TCP connections through a link."""
+
+    on: str
+    """Key of the link."""
+    name: str
+    """The link's name, which the packet filter matches."""
+    ipv4: int
+    """Bytes."""
+    ipv6: int
+    netns: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"clamp on {self.on}"
+
+    @property
+    def link(self) -> str:
+        """It is no part of its link, and does not go with it."""
+        return ""
+
+
+Noun = Link | Setting | Address | Route | Rule | Clamp
+ORDER: tuple[type[Noun], ...] = (Link, Setting, Address, Route, Rule, Clamp)
 """Each is put after what it stands on, and taken away before it."""
-
-
-def link_key(kind: str, local: IPAddress, remote: IPAddress) -> str:
-    return f"{kind} {local} {remote}"
 
 
 class Applied(NamedTuple):
@@ -131,19 +194,31 @@ def difference(
     # What stands on a link goes with it. What is not sure may stand elsewhere, and has a step of its own.
     removals = [noun for noun in gone if isinstance(noun, Link) or noun.link not in deleted or not applied[noun.key].sure]
     lost_addresses = [noun for noun in gone if isinstance(noun, Address)]
+    moved = {step.noun.key for step in puts if is_moved(step)}
     standing = [*beside, *wished.values()]
     # An address that goes along is put back, but is away for a moment, and others with it if it was the last one left.
     staying = [noun for noun in standing if not any(_is_secondary(noun, lost) for lost in lost_addresses)]
-    back = [Step(noun, noun) for noun in standing if any(goes_along(noun, lost, staying) for lost in lost_addresses)]
+    back = [
+        Step(noun, noun)
+        for noun in standing
+        if (noun.link in moved and not isinstance(noun, Link))
+        or any(goes_along(noun, lost, staying) for lost in lost_addresses)
+    ]
     return [
         *sorted(puts, key=lambda step: rank(step.noun)),
-        *sorted((Step(noun, None) for noun in removals), key=lambda step: -rank(step.noun)),
+        *sorted((Step(noun, None) for noun in removals), key=lambda step: rank(step.noun), reverse=True),
         *sorted(back, key=lambda step: rank(step.noun)),
     ]
 
 
-def rank(noun: Noun) -> int:
-    return ORDER.index(type(noun))
+def rank(noun: Noun) -> tuple[int, int]:
+    """Rules in the order of their priorities: those that let packets out come before the one that sends them in."""
+    return ORDER.index(type(noun)), noun.priority if isinstance(noun, Rule) else 0
+
+
+def is_moved(step: Step) -> bool:
+    """Whether a link changes its VRF, by which it loses all addresses and routes (net/core/dev.c, vrf_cycle())."""
+    return isinstance(step.old, Link) and isinstance(step.new, Link) and step.old.master != step.new.master
 
 
 def goes_along(noun: Noun, lost: Address, standing: Collection[Noun]) -> bool:
@@ -172,8 +247,10 @@ def _is_secondary(noun: Noun, lost: Address) -> bool:
 _PARSERS: dict[str, tuple[type[Noun], dict[str, Callable[[Any], Any]]]] = {
     "Link": (Link, {"local": ipaddress.ip_address, "remote": ipaddress.ip_address}),
     "Setting": (Setting, {}),
-    "Address": (Address, {"address": ipaddress.ip_interface}),
+    "Address": (Address, {"address": ipaddress.ip_interface, "peer": ipaddress.ip_address}),
     "Route": (Route, {"destination": ipaddress.ip_network, "source": ipaddress.ip_address}),
+    "Rule": (Rule, {"to": ipaddress.ip_network}),
+    "Clamp": (Clamp, {}),
 }
 
 

@@ -1,17 +1,24 @@
-"""What people and units do to the records and the kernel beside events: `repair` and `flush`.
+"""What people and units do to the records and the kernel beside events: `repair`, `flush`, `prepare` and `release`.
 
-Both print the commands that they stood for. Neither needs an event, or settings.
+Each prints the commands that it stood for, and none needs an event.
 """
 
+from collections.abc import Collection, Mapping
 from contextlib import closing
+from ipaddress import ip_network
 
 from . import process
 from .errors import Refusal
+from .event import UINT32_MAX, Event, Mark, Selector
 from .explain import commands
-from .hook import Taken, adopt_lost, take
+from .follow import Taken, take
+from .hook import adopt_lost, answers
 from .kernel import Kernel
-from .ledger import opened
-from .state import Step
+from .ledger import Ledger, opened
+from .plan import plan
+from .settings import Settings
+from .state import Link, Noun, Route, Step
+from .text import shown
 
 
 def repair() -> list[str]:
@@ -47,6 +54,105 @@ def flush(stale: bool, force: bool) -> list[str]:
                     ledger.done(Step(None, one.noun), one.ifindex)
             keys = ledger.every_key()
         return _report(take(keys, ledger, kernel), "nothing to take away")
+
+
+def prepare(found: Mapping[str, Settings], connections: Collection[str]) -> list[str]:
+    """Sets up what stands while no CHILD_SA does, for these connections or, with none, all whose `when_down` says so.
+
+    `found` has the settings of each table that is one connection's. Returns the lines to print. Raises Refusal, with
+    nothing changed, for a connection that cannot be prepared; and where the records cannot be had, or the kernel refuses.
+    """
+    names = list(connections) or [name for name, settings in found.items() if settings.when_down != "remove"]
+    for name in names:
+        if name not in found:
+            raise Refusal(f"the settings have no table [connection.{shown(name)}]", "see vti-updown check-config")
+        if found[name].when_down == "remove":
+            raise Refusal(f"{shown(name)}: when_down is remove, so nothing stands", "make it keep or block in the settings")
+    with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
+        adopt_lost(process.charon(), ledger, kernel)
+        keys: list[str] = []
+        notes: list[str] = []
+        numbers: list[int] = []
+        for name in names:
+            made, told = _prepared(name, found[name], ledger, kernel)
+            notes += told
+            for event, standing in made:
+                for number in ledger.standing(event):
+                    keys += ledger.end(number)
+                numbers.append(ledger.stand(name, event, standing))
+                keys += [noun.key for noun in standing]
+        keys = list(dict.fromkeys(keys))
+        taken = take(keys, ledger, kernel, keys)
+        if taken.refused is not None:
+            for number in numbers:
+                ledger.end(number)
+            take(keys, ledger, kernel)
+            raise taken.refused
+        return [*_report(taken, "nothing to prepare"), *(f"# {note}" for note in notes)]
+
+
+def _prepared(
+    name: str, settings: Settings, ledger: Ledger, kernel: Kernel
+) -> tuple[list[tuple[Event, tuple[Noun, ...]]], list[str]]:
+    """What is to stand for a connection, by family, and what to tell the user."""
+    made: list[tuple[Event, tuple[Noun, ...]]] = []
+    notes: dict[str, None] = {}
+    for family in (4, 6):
+        event = _asleep(name, settings, family)
+        try:
+            planned = plan(event, settings, answers(event, settings, ledger, kernel, []))
+        except Refusal as refusal:
+            raise Refusal(f"{shown(name)}: {refusal.message}", refusal.hint, refusal.status) from None
+        if settings.routes is None:
+            notes[f"{shown(name)}: routes = auto is known only once the CHILD_SA is up; list them"] = None
+        if any(isinstance(noun, Link | Route) for noun in planned.standing):
+            made.append((event, planned.standing))
+            notes.update(dict.fromkeys(planned.notes if settings.routes is not None else ()))
+    if not made:
+        raise Refusal(f"{shown(name)}: there is no route to block", "list its routes in the settings")
+    return made, list(notes)
+
+
+def _asleep(name: str, settings: Settings, family: int) -> Event:
+    """What an `up` of this connection would say, as far as the settings know."""
+    everything = Selector(ip_network("0.0.0.0/0" if family == 4 else "::/0"), 0, "0")
+    mark_in, mark_out = settings.mark or (None, None)
+    if_id_in, if_id_out = settings.if_id or (None, None)
+    return Event(
+        verb="prepare",
+        up=True,
+        family=family,
+        connection=name,
+        unique_id=0,
+        me=settings.local,
+        peer=settings.remote,
+        my_id="",
+        peer_id="",
+        my_selector=everything,
+        peer_selector=everything,
+        virtual_ips=(),
+        mark_in=None if mark_in is None else Mark(mark_in, UINT32_MAX),
+        mark_out=None if mark_out is None else Mark(mark_out, UINT32_MAX),
+        if_id_in=if_id_in,
+        if_id_out=if_id_out,
+    )
+
+
+def release(connections: Collection[str]) -> list[str]:
+    """Lets go of what stands while no CHILD_SA does, for these connections or, with none, all. What is up stays up.
+
+    Returns the lines to print. Raises Refusal for a connection that nothing stands for, with nothing changed.
+    """
+    with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
+        adopt_lost(process.charon(), ledger, kernel)
+        stood = ledger.stood()
+        for name in connections:
+            if shown(name) not in (connection for _, connection in stood):
+                known = ", ".join(sorted({connection for _, connection in stood if connection})) or "nobody"
+                raise Refusal(f"nothing stands for {shown(name)}", f"something stands for: {known}")
+        wanted = {shown(name) for name in connections}
+        keys = [key for number, name in stood if not wanted or name in wanted for key in ledger.end(number)]
+        return _report(take(keys, ledger, kernel), "nothing to release")
 
 
 def _report(taken: Taken, nothing: str) -> list[str]:

@@ -7,8 +7,9 @@ import pytest
 
 from events import environment
 from hosts import INSTALLED
-from vti_updown.kernel import GROUP, Kernel, KernelError, Outcome
+from vti_updown.kernel import Kernel, KernelError, Outcome
 from vti_updown.ledger import Ledger
+from vti_updown.messages import GROUP
 from vti_updown.state import Step
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
@@ -628,20 +629,52 @@ def test_a_route_prefers_no_other_tunnels_virtual_ip(machine):
     assert machine.routes("vti2") == ["10.77.0.0/16 proto 50 scope link"]
 
 
-def test_an_old_tunnel_that_has_the_chosen_name_still_does_not_stop_the_new_one(machine):
+def test_a_chosen_name_that_another_peers_tunnel_of_ours_has_does_not_stop_the_new_one(machine):
     before = machine.state()
     machine.up(*NET, "--name", "office")
-    machine.run("ip", "addr", "add", "192.168.0.77/24", "dev", "eth0")
-    lines = machine.up(*NET, "--name", "office", ME="192.168.0.77", UNIQUEID=2)
+    lines = machine.up(*NET, "--name", "office", PEER="192.168.0.3", PEER_ID="pluto", UNIQUEID=2)
     assert lines == [
-        "gw: vti2 up, 192.168.0.77 → 192.168.0.2, mark 2, 10.3.0.1/32, 10.2.0.0/16",
+        "gw: vti2 up, 192.168.0.1 → 192.168.0.3, mark 2, 10.3.0.1/32, 10.2.0.0/16",
         "gw: the link is vti2, not office, for as long as it is up",
     ]
     machine.down(UNIQUEID=1)
     assert machine.links() == ["vti2"] and machine.routes("vti2") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(PEER="192.168.0.3", PEER_ID="pluto", UNIQUEID=2)
+    assert machine.state() == before
+
+
+def test_a_link_with_a_chosen_name_moves_to_new_endpoints_and_keeps_its_ifindex(machine):
+    before = machine.state()
+    machine.up(*NET, "--name", "office")
+    ifindex = machine.run("cat", "/sys/class/net/office/ifindex")
+    machine.run("ip", "addr", "add", "192.168.0.77/24", "dev", "eth0")
+    lines = machine.up(*NET, "--name", "office", ME="192.168.0.77", UNIQUEID=2)
+    assert lines == ["gw: office up, 192.168.0.77 → 192.168.0.2, mark 2, 10.3.0.1/32, 10.2.0.0/16"]
+    assert machine.run("cat", "/sys/class/net/office/ifindex") == ifindex
+    assert "local 192.168.0.77" in machine.run("ip", "-d", "link", "show", "office")
+    machine.down(UNIQUEID=1)  # make before break: the old SA goes later
+    assert machine.links() == ["office"] and machine.routes("office") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
     machine.down(ME="192.168.0.77", UNIQUEID=2)
     machine.run("ip", "addr", "del", "192.168.0.77/24", "dev", "eth0")
     assert machine.state() == before
+
+
+def test_a_link_that_fails_to_move_stays_where_it_was(machine, monkeypatch):
+    machine.up(*NET, "--name", "office")
+    made = machine.state()
+    real = Kernel.take
+
+    def no_other_route(self, step, sure=True, last=False):
+        if str(getattr(step.new, "destination", "")) == "10.9.0.0/16":
+            raise KernelError(1, "no")
+        return real(self, step, sure, last)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Kernel, "take", no_other_route)
+        machine.event("up-client", "--route", "10.9.0.0/16", "--name", "office", ME="192.168.0.77", UNIQUEID=2)
+    assert machine.status == 1 and machine.state() == made
+    machine.event("down-client", ME="192.168.0.77", UNIQUEID=2)
+    assert machine.state() == made
 
 
 def test_records_that_cannot_be_written_after_the_kernel_was_changed_end_one_reference_only(machine, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from events import environment
 from hosts import INSTALLED
 from vti_updown import people, process
-from vti_updown.kernel import GROUP
+from vti_updown.messages import GROUP
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 

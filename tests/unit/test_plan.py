@@ -5,18 +5,22 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from events import environment
+from vti_updown.answers import Answers, PlanError
 from vti_updown.event import parse
-from vti_updown.plan import Answers, PlanError, plan
-from vti_updown.settings import Settings, WantedRoute
-from vti_updown.state import Address, Link, Route, Setting
+from vti_updown.plan import plan
+from vti_updown.routes import FULL_TABLE
+from vti_updown.settings import InnerAddress, Settings, WantedRoute
+from vti_updown.state import Address, Clamp, Link, Route, Rule, Setting
 
 
-def wishes(settings=Settings(), verb="up-client", source=None, hop=None, held=None, **changed):  # noqa: B008
+def wishes(settings=Settings(), verb="up-client", source=None, hop=None, held=None, *, path_mtu=None, **changed):  # noqa: B008
     answers = Answers(
         free_name=lambda link, names, chosen: chosen or next(iter(names)),
         source=lambda link, net: source and ip_address(source),
         next_hop=lambda peer: hop and ip_address(hop),
         held=lambda link, ip: held,
+        path_mtu=lambda peer: path_mtu,
+        vrf_table=lambda name: 100,
     )
     return plan(parse(environment(verb, **changed)), settings, answers)
 
@@ -78,7 +82,10 @@ def test_the_marks_are_the_keys(changed, okey, ikey):
 
 def test_a_child_sa_without_a_mark_is_told_what_to_add():
     told = refused(MARK_IN=None, MARK_OUT=None)
-    assert told == "the CHILD_SA has no mark; add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"
+    assert (
+        told
+        == "the CHILD_SA has neither mark nor if_id; add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"
+    )
 
 
 def test_a_route_prefers_the_hosts_address_where_there_is_no_virtual_ip():
@@ -94,13 +101,13 @@ def test_a_local_selector_of_everything_asks_for_no_source():
 
 
 @pytest.mark.parametrize(
-    "net", ["126.0.0.0/7", "127.0.0.0/8", "224.0.0.0/3", "224.1.0.0/16", "0.0.0.0/1", "255.255.255.255/32"]
+    "net", ["127.0.0.0/8", "127.1.0.0/16", "224.0.0.0/8", "224.1.0.0/16", "0.0.0.0/8", "255.255.255.255/32"]
 )
 def test_a_selector_that_covers_what_is_never_unicast_fails_the_event(net):
     assert "covers" in refused(PEER_CLIENT=net)
 
 
-@pytest.mark.parametrize("net", ["::/1", "::1/128", "ff00::/8", "fe00::/7", "::ffff:0:0/96"])
+@pytest.mark.parametrize("net", ["::/8", "::1/128", "ff00::/8", "ff02::/16", "::ffff:0:0/96"])
 def test_so_does_an_ipv6_selector(net):
     assert "covers" in refused(verb="up-client-v6", PEER_CLIENT=net)
 
@@ -111,9 +118,127 @@ def test_a_selector_of_everything_is_fine_and_makes_no_route():
     assert made.notes == ("no route made, as the selector 0.0.0.0/0 is everything; add --route NET, or --no-routes",)
 
 
-def test_a_route_of_the_settings_that_contains_the_peer_is_refused():
-    told = refused(settings=Settings(routes=(WantedRoute(ip_network("0.0.0.0/0")),)))
-    assert told == "--route 0.0.0.0/0 contains the peer 192.168.0.2, so its own packets would loop; route smaller networks"
+@pytest.mark.parametrize("net", ["0.0.0.0/1", "128.0.0.0/1", "126.0.0.0/7", "224.0.0.0/3"])
+def test_a_peer_that_narrows_everything_to_halves_gets_no_route(net):
+    made = wishes(PEER_CLIENT=net)
+    assert of(Route, made) == [] and of(Rule, made) == []
+    assert made.notes == (f"no route made, as the selector {net} is wider than a /8; add --route NET, or --no-routes",)
+
+
+EVERYTHING = Settings(routes=tuple(WantedRoute(ip_network(net)) for net in ("0.0.0.0/0", "::/0")))
+
+
+def test_a_full_tunnel_has_a_table_and_rules_of_its_own():
+    made = wishes(EVERYTHING)
+    (route,) = of(Route, made)
+    assert (str(route.destination), route.table, str(route.source)) == ("0.0.0.0/0", FULL_TABLE, "10.3.0.1")
+    assert route.metric > 1 << 30  # charon, which ignores rules, shall like the uplink's better
+    peer = ip_network("192.168.0.2")
+    assert of(Rule, made) == [
+        Rule(4, 15000, peer, 254), Rule(4, 15001, peer, 0), Rule(4, 15002, None, 254, 0), Rule(4, 15003, None, FULL_TABLE)
+    ]  # fmt: skip
+
+
+def test_a_full_tunnel_of_the_other_family_needs_no_way_out_for_the_peer():
+    made = wishes(EVERYTHING, "up-client-v6")
+    assert of(Rule, made) == [Rule(6, 15002, None, 254, 0), Rule(6, 15003, None, FULL_TABLE)]
+
+
+@pytest.mark.parametrize("net", ["192.0.0.0/8", "192.168.0.2/32"])
+def test_any_route_that_contains_the_peer_is_a_full_tunnel(net):
+    made = wishes(Settings(routes=(WantedRoute(ip_network(net)),)))
+    assert [one.table for one in of(Route, made)] == [FULL_TABLE] and len(of(Rule, made)) == 4
+
+
+def test_a_full_tunnel_in_the_main_table_is_refused():
+    told = refused(settings=EVERYTHING._replace(table=254))
+    assert told == "0.0.0.0/0 in the main table would send the peer's own packets into the tunnel; leave table out"
+
+
+def test_a_vrf_has_its_routes_in_its_own_table_and_no_rules():
+    made = wishes(EVERYTHING._replace(vrf="blue"))
+    assert [one.table for one in of(Route, made)] == [100] and of(Rule, made) == []
+    assert [one.master for one in of(Link, made)] == ["blue"]
+
+
+def test_metric_table_and_source_of_a_route_come_before_those_of_the_connection():
+    nets = [ip_network(net) for net in ("10.2.0.0/16", "10.9.0.0/16")]
+    routes = (WantedRoute(nets[0]), WantedRoute(nets[1], metric=7, table=9, source=ip_address("10.1.0.1")))
+    made = of(Route, wishes(Settings(routes=routes, metric=5, table=8)))
+    assert [(one.table, one.metric, str(one.source)) for one in made] == [(8, 5, "10.3.0.1"), (9, 7, "10.1.0.1")]
+
+
+def test_an_if_id_makes_an_xfrm_interface_named_after_it():
+    made = wishes(IF_ID_IN=42, IF_ID_OUT=42)
+    (link,) = of(Link, made)
+    assert (link.kind, link.key, link.name, link.local) == ("xfrm", "xfrm 42", "xfrm42", None)
+
+
+def test_two_if_ids_make_a_link_each_way():
+    made = wishes(Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")),)), IF_ID_IN=7, IF_ID_OUT=8)
+    out, back = of(Link, made)
+    assert (out.if_id, back.if_id) == (8, 7)
+    assert [one.link for one in of(Route, made)] == [out.key] and {one.link for one in of(Address, made)} == {out.key}
+    assert Setting(back.key, "ipv4", "rp_filter", 2) in made.wishes
+
+
+def test_any_end_is_a_wildcard_of_the_endpoints_family():
+    anywhere = Settings(remote=ip_address("0.0.0.0"))
+    assert of(Link, wishes(anywhere))[0].key == "vti 192.168.0.1 0.0.0.0"
+    assert of(Link, wishes(anywhere, ME="fec0::1", PEER="fec0::2"))[0].key == "vti6 fec0::1 ::"
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed", "told"),
+    [
+        ({"kind": "xfrm"}, {}, "kind = xfrm, but the CHILD_SA has no if_id; add if_id_in and if_id_out to it"),
+        ({"kind": "vti6"}, {}, "kind = vti6, but 192.168.0.1 is an IPv4 endpoint; leave kind out"),
+        ({"kind": "vti"}, {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 4, "IF_ID_OUT": 4},
+         "the CHILD_SA has no mark; add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),
+        ({"local": ip_address("fec0::7")}, {}, "fec0::7 is no IPv4 address, as the other endpoint is; correct local or remote"),
+        ({"mtu": 1200}, {"verb": "up-client-v6"}, "mtu = 1200 is too small for IPv6; make it 1280 or more"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_told(settings, changed, told):
+    assert refused(settings=Settings(**settings), **changed) == told
+
+
+@pytest.mark.parametrize(
+    ("path", "peer", "mtu"),
+    [(1500, 4, 1406), (1500, 6, 1390), (1492, 4, 1406), (1484, 4, 1390), (9000, 4, 8910), (1280, 4, 1280), (None, 4, 0)],
+)
+def test_the_mtu_is_what_the_longest_esp_header_leaves(path, peer, mtu):
+    ends = {} if peer == 4 else {"ME": "fec0::1", "PEER": "fec0::2"}
+    (link,) = of(Link, wishes(path_mtu=path, **ends))
+    assert link.mtu == mtu
+
+
+def test_the_mss_is_clamped_to_what_the_mtu_leaves():
+    assert of(Clamp, wishes(Settings(mss=0), path_mtu=1500)) == [Clamp("vti 192.168.0.1 192.168.0.2", "vti1", 1366, 1346)]
+    assert of(Clamp, wishes(Settings(mss=1200))) == [Clamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200)]
+
+
+OFFICE = Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")),))
+
+
+def test_block_stands_behind_every_route():
+    made = wishes(OFFICE._replace(when_down="block"))
+    assert made.standing == (Route(ip_network("10.2.0.0/16"), 254, 0xFFFFFFFF, "", None),)
+    full = wishes(EVERYTHING._replace(when_down="block"))
+    assert [type(noun) for noun in full.standing] == [Route, Rule, Rule, Rule, Rule]
+
+
+def test_keep_stands_without_what_the_peer_handed_out():
+    inner = InnerAddress(ip_interface("169.254.21.2/30"))
+    made = wishes(OFFICE._replace(when_down="keep"))
+    assert [noun for noun in made.standing if isinstance(noun, Address)] == []
+    assert [noun.source for noun in made.standing if isinstance(noun, Route)] == [None]
+    kept = wishes(OFFICE._replace(when_down="keep", address=(inner,)))
+    assert [str(noun.address) for noun in kept.standing if isinstance(noun, Address)] == ["169.254.21.2/30"]
+
+
+def test_nothing_stands_by_default():
+    assert wishes(OFFICE).standing == ()
 
 
 @pytest.mark.parametrize("ip", ["10.0.0.254", "192.168.0.1", "192.168.0.2"])
