@@ -26,8 +26,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for flag in reversed(FLAGS):
         if flag.name in ("version", "help"):
             continue
-        takes = {"metavar": flag.metavar, "multiple": flag.many} if flag.metavar else {"is_flag": True}
-        command = click.option(f"--{flag.name}", help=flag.help, **takes)(command)
+        takes: dict[str, Any] = {"metavar": flag.metavar, "multiple": flag.many} if flag.metavar else {"is_flag": True}
+        if flag.alone:
+            takes |= {"is_flag": False, "flag_value": flag.alone}
+        command = click.option(f"--{flag.name}", help=flag.described, **takes)(command)
     return click.version_option(__version__, prog_name="vti-updown", message="%(prog)s %(version)s")(command)
 
 
