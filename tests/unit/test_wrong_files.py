@@ -287,6 +287,106 @@ def test_an_up_with_a_broken_file_fails_and_changes_nothing(file, monkeypatch, c
     )
 
 
+# check-config.
+
+
+def checked(capfd, *words):
+    from vti_updown.people import people
+
+    status = people(["check-config", *words])
+    return capfd.readouterr().out.splitlines(), status
+
+
+def test_check_config_prints_every_fault(file, capfd):
+    file.write_text("""
+        [default]
+        vrf = "blue"
+        mtu = 20
+        sysctl = { "ipv4.x" = "1", "ipv5.y" = 1 }
+        [connection.a]
+        routes = ["10.2.0.1/16", "10.3.0.0/16", "office"]
+        peer = "moon"
+        bandwidth = 5
+        [connection.b]
+        netns = "office"
+        table = 0
+        local = "any"
+        remote = "any"
+        [conection.c]
+    """)
+    assert checked(capfd, "--config", "a.toml") == (
+        [
+            "error: a.toml [conection] is unknown; write it under [default] or [connection.NAME]",
+            "error: a.toml [connection.a] bandwidth is unknown; vti-updown --help lists what there is",
+            'error: a.toml [connection.a] peer = "moon" is no address or subnet; write peer = "203.0.113.0/24"',
+            "error: a.toml [default] mtu = 20 is not a number from 68 to 65535; write mtu = 1400",
+            'error: a.toml [default] sysctl.ipv4.x = "1" is not a number from -2147483648 to 2147483647; write a whole number',
+            'error: a.toml [default] sysctl = "ipv5.y" is no sysctl of a link; write ipv4.NAME or ipv6.NAME',
+            'error: a.toml [connection.a] routes = "10.2.0.1/16" is not a subnet such as 1…; write NET/PREFIX with no host bits set',
+            'error: a.toml [connection.a] routes = "office" is not a subnet such as 10.2.0…; write NET/PREFIX with no host bits set',
+            "error: a.toml [connection.b] table = 0 is not main, default or a number from 1 to 4294967295; write table = 100",
+            "error: a.toml [connection.b] local and remote are both any; write an address in one of them",
+            "error: a.toml [default] vrf and netns exclude each other (netns: [connection.b]); leave one out",
+        ],
+        2,
+    )
+
+
+def test_check_config_says_a_fault_of_the_defaults_once(file, capfd):
+    file.write_text("[default]\nvrf = 'a'\nnetns = 'b'\n[connection.a]\n[connection.b]")
+    assert checked(capfd, "--config", "a.toml") == (
+        ["error: a.toml [default] vrf and netns exclude each other; leave one out"],
+        2,
+    )
+
+
+def test_check_config_says_what_each_table_matches_and_which_is_outdone(file, capfd):
+    file.write_text("""
+        [connection."rw-*"]
+        [connection.one]
+        peer = "192.0.2.7"
+        peer_id = "*@example.org"
+        [connection.two]
+        peer_id = "*@example.org"
+        peer = "192.0.2.7/32"
+        [connection.gw]
+        [default]
+        mtu = 1400
+    """)
+    assert checked(capfd, "--config", "a.toml") == (
+        [
+            "[default]: every connection",
+            '[connection."rw-*"]: connection rw-*',
+            "[connection.one]: peer 192.0.2.7/32, peer_id *@example.org",
+            "[connection.two]: peer 192.0.2.7/32, peer_id *@example.org",
+            "[connection.gw]: connection gw",
+            "warning: a.toml [connection.one] matches the same as [connection.two] behind it; the later wins",
+            "a.toml: 4 connections, no faults",
+        ],
+        0,
+    )
+
+
+def test_check_config_of_an_empty_file_and_of_none(file, capfd, monkeypatch):
+    assert checked(capfd, "--config", "a.toml") == (["a.toml: 0 connections, no faults"], 0)
+    file.write_text("[connection.gw]")
+    assert checked(capfd, "--config", "a.toml")[0][-1] == "a.toml: 1 connection, no faults"
+    monkeypatch.setattr(configuration, "FILE", "none.toml")
+    assert checked(capfd) == (["none.toml is not there, so the defaults hold"], 0)
+    assert checked(capfd, "--config", "none.toml") == (
+        ["error: none.toml is not there; name a file that is, or leave --config out"],
+        2,
+    )
+
+
+def test_check_config_takes_the_file_on_either_side_of_its_name(file, capfd):
+    from vti_updown.people import people
+
+    file.write_text("[")
+    assert people(["--config", "a.toml", "check-config"]) == 2
+    assert capfd.readouterr().out.startswith("error: a.toml ")
+
+
 # Anything.
 
 WORDS = st.sampled_from(
@@ -314,6 +414,8 @@ DOCUMENTS = st.fixed_dictionaries(
 
 def readers(data):
     """What reads a file, with the file's bytes in the place of its reading."""
+    from vti_updown.check import check
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings_file, "contents", lambda _: data() if callable(data) else data)
         for reader in (lambda: settings_for({}, EVENT), lambda: held({}), lambda: settings_for({"settings": ["gw"]}, EVENT)):
@@ -322,6 +424,8 @@ def readers(data):
             except SettingsError as error:
                 line = error_line(error, ENVIRON)
                 assert line.isprintable() and len(line.encode()) <= 120 and error.status == 2
+        checked = check(file_of({}))
+        assert all(line.isprintable() and len(line.encode()) <= 120 for line in checked.lines) and checked.lines
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
