@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from . import __version__
 from .errors import Refusal
-from .settings import FLAGS, Settings, SettingsError, flags, settings_for
-from .text import line, shown
+from .settings import FLAGS, Settings, SettingsError, flags
+from .text import line, shown, wrapped
 
 TYPE_CHECKING = False  # typing's own is not worth its import here
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Found(NamedTuple):
     def settings(self, event: "Event") -> Settings:
         if self.wrong is not None:
             raise self.wrong
+        from .configuration import settings_for  # a down does without
+
         return settings_for(self.flags, event)
 
 
@@ -100,7 +102,7 @@ def usage() -> list[str]:
     """The help, for a call that has PLUTO_VERB set and so must do without click."""
     lines = ["Usage: leftupdown=/usr/local/sbin/vti-updown [FLAG]…   (strongSwan's updown hook)"]
     for flag in FLAGS:
-        lines += [f"  --{flag.name} {flag.metavar or ''}".rstrip(), f"      {flag.help}"]
+        lines += [f"  {flag.usage}", *wrapped(flag.described, "      ")]
     return lines
 
 

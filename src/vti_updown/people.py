@@ -7,8 +7,9 @@ import click
 
 from . import __version__
 from .cli import error_line, refused, say
+from .configuration import file_of
 from .errors import Refusal
-from .settings import FLAGS
+from .settings import FILE, FLAGS
 
 PROLOGUE = """Route-based tunnels for strongSwan: the updown hook that builds and removes the VTI of a CHILD_SA.
 
@@ -26,8 +27,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for flag in reversed(FLAGS):
         if flag.name in ("version", "help"):
             continue
-        takes = {"metavar": flag.metavar, "multiple": flag.many} if flag.metavar else {"is_flag": True}
-        command = click.option(f"--{flag.name}", help=flag.help, **takes)(command)
+        takes: dict[str, Any] = {"metavar": flag.metavar, "multiple": flag.many} if flag.metavar else {"is_flag": True}
+        if flag.alone:
+            takes |= {"is_flag": False, "flag_value": flag.alone}
+        command = click.option(f"--{flag.name}", help=flag.described, **takes)(command)
     return click.version_option(__version__, prog_name="vti-updown", message="%(prog)s %(version)s")(command)
 
 
@@ -60,10 +63,23 @@ def flush(stale: bool, force: bool) -> None:
     say(upkeep.flush(stale, force))
 
 
+@_command.command("check-config")
+@click.option("--config", metavar="FILE", help=f"The file of settings. Default: {FILE}.")
+@click.pass_context
+def check_config(context: click.Context, /, config: str | None) -> int:
+    """Read the file of settings, and print every fault of it, or what each of its tables matches."""
+    from .check import check
+
+    config = config or context.find_root().params.get("config")
+    checked = check(file_of({"config": [config]} if config else {}))
+    say(checked.lines)
+    return checked.status
+
+
 def people(words: Sequence[str]) -> int:
     """Runs a command for a person; the exit status. A wrong command line is one line, as every error is."""
     try:
-        _command.main(list(words), prog_name="vti-updown", standalone_mode=False)
+        status = _command.main(list(words), prog_name="vti-updown", standalone_mode=False)
     except click.ClickException as error:
         refusal = Refusal(error.format_message().rstrip("."), "see vti-updown --help")
     except (Refusal, OSError, ModuleNotFoundError) as error:
@@ -71,6 +87,6 @@ def people(words: Sequence[str]) -> int:
     except click.Abort:
         return 130
     else:
-        return 0
+        return status if isinstance(status, int) else 0
     say([error_line(refusal, {})])
     return refusal.status

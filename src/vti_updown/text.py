@@ -31,3 +31,15 @@ def fitted(head: str, items: Iterable[object]) -> str:
         if len(candidate.encode("utf-8", "replace")) <= LINE_BYTES:
             return candidate
     return line(head)
+
+
+def wrapped(text: str, indent: str) -> list[str]:
+    """`text` in lines of at most LINE_BYTES bytes, broken between words (textwrap costs an import)."""
+    lines = [indent]
+    for word in text.split():
+        longer = f"{lines[-1]}{'' if lines[-1] == indent else ' '}{word}"
+        if len(longer.encode()) <= LINE_BYTES or lines[-1] == indent:
+            lines[-1] = longer
+        else:
+            lines.append(indent + word)
+    return lines
