@@ -295,7 +295,7 @@ def test_a_down_reads_no_file_unless_it_asks_for_settings(monkeypatch, tmp_path)
     (broken := tmp_path / "broken.toml").touch(0o600)
     broken.write_text("[")
     ran = []
-    monkeypatch.setattr(events, "run", lambda event, wanted: ran.append(event.verb) or events.Report([]))
+    monkeypatch.setattr(events, "run", lambda event, wanted, environ: ran.append(event.verb) or events.Report([]))
     assert hook(["--config", str(broken)], environment("down-client")) == 0
     assert ran == ["down-client"]
 

@@ -280,7 +280,7 @@ def test_an_up_with_a_broken_file_fails_and_changes_nothing(file, monkeypatch, c
     from vti_updown import hook as events
 
     file.write_text("[connection.gw]\nmtu = 20")
-    monkeypatch.setattr(events, "run", lambda event, wanted: wanted(event))
+    monkeypatch.setattr(events, "run", lambda event, wanted, environ: wanted(event))
     assert hook(["--config", "a.toml"], ENVIRON) == 2
     assert capfd.readouterr().out == (
         "error: gw: a.toml [connection.gw] mtu = 20 is not a number from 68 to 65535; write mtu = 1400\n"
