@@ -184,7 +184,10 @@ def _begin_down(event: Event, settings: Settings | Refusal, charon: str, ledger:
 
 
 def _give_up(event: Event, settings: Settings | Refusal, charon: str, ledger: Ledger, kernel: Kernel) -> Change | None:
-    """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost."""
+    """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost.
+
+    Not the setting: who else of that family has need of it was lost, too, so it goes with the link.
+    """
     if event.me is None or event.peer is None:
         return None
     key = link_key("vti" if event.me.version == 4 else "vti6", event.me, event.peer)
@@ -197,7 +200,7 @@ def _give_up(event: Event, settings: Settings | Refusal, charon: str, ledger: Le
         made = plan(event, Settings() if isinstance(settings, Refusal) else settings, _answers(ledger, kernel))
     except Refusal:
         return None
-    keys = ledger.give_up(number, [noun.key for noun in made.wishes if not isinstance(noun, Link)])
+    keys = ledger.give_up(number, [noun.key for noun in made.wishes if isinstance(noun, Address | Route)])
     return Change(keys, number, (*keys, made.wishes[0].link))
 
 
