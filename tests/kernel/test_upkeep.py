@@ -74,6 +74,7 @@ def test_repair_puts_back_one_thing_and_says_which(machine, command, damage, sai
         "ip link set vti1 down; ip link set vti1 up",
         "ip addr flush dev vti1 scope global",
         "ip link set vti1 type vti local 192.168.0.1 remote 192.168.0.2 okey 9 ikey 9",
+        "for f in 4 6; do echo 0 > /proc/sys/net/ipv$f/conf/vti1/disable_policy; done",
     ],
 )
 def test_repair_puts_back_all_that_went_along(machine, command, damage):
@@ -85,8 +86,19 @@ def test_repair_puts_back_all_that_went_along(machine, command, damage):
     assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
     assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
     assert "fec2::/16 proto 50 src fec3::1 metric 1024 pref medium" in machine.routes("vti1", 6)
-    assert "ikey 0.0.0.2 okey 0.0.0.2" in machine.run("ip", "-d", "link", "show", "vti1")
+    link = machine.run("ip", "-d", "link", "show", "vti1")
+    assert "ikey 0.0.0.2 okey 0.0.0.2" in link and ",UP" in link
+    assert machine.setting(4, "vti1") == machine.setting(6, "vti1") == "1"
     assert command("repair") == (0, ["nothing to repair"])
+
+
+def test_repair_sets_a_link_up_that_lost_nothing_else_when_it_was_set_down(machine, command):
+    machine.up("--no-routes")
+    made = machine.state()
+    machine.run("ip", "link", "set", "vti1", "down")
+    assert machine.addresses("vti1") == ["10.3.0.1/32"]
+    assert command("repair")[1][-1] == "ip link set vti1 up alias 'vti-updown gw'"
+    assert machine.state() == made
 
 
 def test_repair_makes_a_deleted_link_anew_with_all_on_it(machine, command):
@@ -244,7 +256,7 @@ def test_the_installed_hook_runs_without_a_path(path):
 
 
 def test_cap_net_admin_alone_is_enough(machine):
-    """A charon that has dropped root: the records cannot be kept, the tunnel comes up and goes."""
+    """A charon that has dropped root: the records cannot be kept, which a line says; the tunnel comes up and goes."""
     before = machine.state()
     as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", "-all,+net_admin"]
     as_user += ["--ambient-caps", "+net_admin", "--bounding-set", "-all,+net_admin"]
@@ -253,6 +265,7 @@ def test_cap_net_admin_alone_is_enough(machine):
         variables = environment(verb) | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         done = subprocess.run(call, env=variables, stdout=subprocess.PIPE, text=True, check=False)
         assert done.stdout.startswith(said) and done.returncode == 0, done.stdout
+        assert "\nwarning: not recorded: " in done.stdout
     assert machine.state() == before
 
 
@@ -289,9 +302,10 @@ def test_repair_beside_what_is_not_ours_is_no_failure(machine, command):
 
 
 def test_a_down_on_a_full_disk_is_recorded_in_the_room_that_its_up_took(machine, command):
+    """What is taken away is written down twice over, as it was and as it is: that is what the room is for."""
     before = machine.state()
-    machine.run("mount", "-o", "remount,size=400k", "/run")
-    machine.up(*NET)
+    machine.run("mount", "-o", "remount,size=600k", "/run")
+    machine.up(*(word for number in range(100) for word in ("--route", f"10.{100 + number}.0.0/16")))
     machine.up(*NET, verb="up-client-v6")
     machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k count=1000 2>/dev/null")
     for verb in ("down-client", "down-client-v6"):
