@@ -13,7 +13,7 @@ from .kernel import Kernel
 from .ledger import STANDING, DatabaseError, Ledger, StorageError, opened, snapshot
 from .plan import plan
 from .settings import Settings
-from .state import Address, Link, Noun, Route, Step
+from .state import Address, Link, Noun, Route, Setting, Step
 from .text import fitted, line, shown
 
 Wanted = Callable[[Event], Settings]
@@ -207,7 +207,10 @@ def _begin_down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kerne
 
 
 def _give_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change | None:
-    """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost."""
+    """Ends what an event like this one would wish for, as far as it was adopted: its own record was lost.
+
+    Not the settings: who else of that family has need of them was lost, too, so they go with the link.
+    """
     try:
         made = _would_be(event, wanted, ledger, kernel)
     except Refusal:
@@ -218,7 +221,8 @@ def _give_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: 
     numbers = [number for key in links if (number := ledger.adopted(key)) is not None]
     if not numbers:
         return None
-    keys = [key for number in numbers for key in ledger.give_up(number, [n.key for n in made if not isinstance(n, Link)])]
+    on_it = [noun.key for noun in made if not isinstance(noun, Link | Setting)]
+    keys = [key for number in numbers for key in ledger.give_up(number, on_it)]
     return Change(keys, numbers[0], (*keys, *links))
 
 

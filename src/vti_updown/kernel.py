@@ -215,8 +215,14 @@ class Kernel:
             for found in self._dump(rt.RTM_GETLINK, rt.ifinfmsg())
             if found.get_attr("IFLA_GROUP") == GROUP and (link := read_link(found)) is not None
         ]
+        settings = [
+            Applied(setting)
+            for one in links
+            for family in ("ipv4", "ipv6")
+            if self._setting(setting := Setting(one.noun.key, family, "disable_policy", 1), one) == setting.value
+        ]
         standing = self._standing({one.ifindex: one.noun.key for one in links if one.ifindex is not None})
-        return [*links, *(Applied(noun) for noun, protocol in standing if protocol == PROTOCOL)]
+        return [*links, *settings, *(Applied(noun) for noun, protocol in standing if protocol == PROTOCOL)]
 
     def astray(self, applied: Mapping[str, Applied]) -> list[str]:
         """The keys of what is not there as it was applied: gone, changed, or a link that was set down."""

@@ -125,7 +125,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     _checked(libc.unshare(CLONE_NEWNET | CLONE_NEWNS))
     try:
         _checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
-        _checked(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, None))
+        _checked(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"))
         sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; ip link set lo up;"
            "ip link add eth0 type veth peer name lan; ip link set lan up; ip link set eth0 up;"
            "ip addr add 192.168.0.1/24 dev eth0; ip addr add fec0::1/16 dev eth0 nodad;"

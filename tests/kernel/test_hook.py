@@ -44,6 +44,11 @@ def test_downs_in_either_order_leave_the_host_as_it_was(machine, order):
     first, second = (f"down-client{suffix}" for suffix in order)
     assert "gw: vti1 stays, held by 1 more" in machine.down(verb=first)[0]
     assert machine.links() == ["vti1"]
+    address, net, family = ("fec3::1/128", "fec2::/16", 6) if first == "down-client" else ("10.3.0.1/32", "10.2.0.0/16", 4)
+    assert machine.addresses("vti1") == [address]
+    routes = [one.split(" ")[0] for version in (4, 6) for one in machine.routes("vti1", version) if "proto 50" in one]
+    assert routes == [net]
+    assert [version for version in (4, 6) if machine.setting(version, "vti1") == "1"] == [family]
     assert machine.down(verb=second) == ["gw: vti1 down, 192.168.0.1 → 192.168.0.2"]
     assert machine.state() == before
 
@@ -283,7 +288,11 @@ def test_a_link_that_the_user_took_away_is_made_anew_with_all_that_was_on_it(mac
     machine.up(*NET, verb="up-client-v6")
     assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
     assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.run("ip", "link", "del", "vti1")
     machine.down()
+    assert machine.addresses("vti1") == ["fec3::1/128"]
+    assert "fec2::/16 proto 50 src fec3::1 metric 1024 pref medium" in machine.routes("vti1", 6)
+    assert machine.setting(6, "vti1") == "1"
     machine.down(verb="down-client-v6")
     assert machine.state() == before
 

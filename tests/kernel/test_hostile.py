@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from events import environment
 from hosts import INSTALLED
 from vti_updown.kernel import Kernel
+from vti_updown.ledger import DIRECTORY
 from vti_updown.text import LINE_BYTES
 
 EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "60"))
@@ -112,4 +113,12 @@ def test_nobody_else_can_read_write_or_hold_the_records(machine):
     ):
         done = subprocess.run([*as_user, attempt], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         assert done.returncode != 0, attempt
+    # Should somebody open the directory, the files in it are closed all the same, and the next event closes it again.
+    os.chmod(DIRECTORY, 0o755)
+    for file in os.listdir(DIRECTORY):
+        for attempt in ("cat", "flock -n", ": >>"):
+            words = [*as_user, f"{attempt} {DIRECTORY}/{file}{' true' if 'flock' in attempt else ''}"]
+            done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            assert done.returncode != 0, words
     machine.down()
+    assert os.stat(DIRECTORY).st_mode & 0o777 == 0o700

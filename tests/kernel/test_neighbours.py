@@ -123,9 +123,13 @@ def test_an_address_that_another_link_has_stays_there(machine, prefix):
     machine.run("ip", "addr", "add", f"10.3.0.1/{prefix}", "dev", "lan")
     machine.run("ip", "route", "add", "10.77.0.0/16", "via", "192.168.0.9", "src", "10.3.0.1")
     before = view()
+    machine.up("--no-routes", verb="up-client-v6")
+    link_alone = view()
     machine.up(*NET)
-    assert machine.addresses("vti1") == ["10.3.0.1/32"]
-    machine.down()
+    assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
+    machine.down()  # the link stays, so the address goes by itself
+    assert not view().against(link_alone)
+    machine.down(verb="down-client-v6")
     assert not view().against(before)
 
 

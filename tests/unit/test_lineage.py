@@ -107,6 +107,13 @@ def test_down_finds_the_up_of_a_host_that_roamed_to_another_family(told: Told) -
     assert told.up(1, "up-host", **four) == told.down(1, "down-host-v6", **six)
 
 
+def test_hosts_that_differ_in_their_virtual_ip_only_are_told_apart(told: Told) -> None:
+    wide = {"my_client": "10.3.0.0/24"}
+    one, other = (told.up(uid, my_sourceip4_1=f"10.3.0.{uid}", **wide) for uid in (1, 2))
+    assert told.down(4, my_sourceip4_1="10.3.0.1", **wide) == one
+    assert told.down(3, my_sourceip4_1="10.3.0.2", **wide) == other
+
+
 def test_late_down_of_a_road_warrior_leaves_the_one_at_his_new_address(told: Told) -> None:
     old, new = told.up(1), told.up(5, **ELSEWHERE)
     assert told.down(3) == old
@@ -117,6 +124,9 @@ def test_down_of_a_failed_up_ends_no_neighbour(told: Told) -> None:
     failed, neighbour = told.up(1, holds=False), told.up(1)
     assert told.down(2) == failed
     assert told.down(2) == neighbour
+    neighbour, failed = told.up(3), told.up(3, holds=False)
+    assert told.down(4) == failed
+    assert told.down(4) == neighbour
 
 
 def test_second_down_for_one_up_ends_nobody_else(told: Told) -> None:
@@ -145,6 +155,14 @@ def test_wrong_guess_between_equals_is_made_good(told: Told) -> None:
     assert {told.down(3), told.down(2)} == both
     both = {told.up(4), told.up(5)}
     assert {told.down(6), told.down(4)} == both
+
+
+def test_child_sa_of_an_ike_sa_that_was_taken_for_another_has_its_down(told: Told) -> None:
+    """The first IKE_SA is now 4, the second, with one CHILD_SA more, 3; the first one's `down` is taken for the second's."""
+    first, second, b = told.up(1), told.up(2), told.up(2, **B)
+    assert told.down(4) == second
+    assert told.down(3, **B) == b
+    assert told.down(3) == first
 
 
 def test_references_of_another_charon_are_never_ended(told: Told) -> None:
