@@ -5,9 +5,12 @@ is ours is taken over, whatever is not is left alone. How ours is told: a link b
 an address by its protocol number where the link is not ours.
 """
 
+import array
 import errno
+import fcntl
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple, TypeVar
@@ -35,6 +38,7 @@ DEFAULT_METRIC = {4: 0, 6: 1024}
 """What a route has that was made with none: IP6_RT_PRIO_USER (ipv6_route.h)."""
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
+SIOCGETTUNNEL = 0x89F0
 
 
 class Outcome(NamedTuple):
@@ -86,14 +90,14 @@ class Kernel:
 
     def next_hop(self, destination: IPAddress) -> IPAddress | None:
         """The gateway on the way to `destination`; None where it is on a link, or cannot be reached."""
-        return self._looked_up(destination, "RTA_GATEWAY")
+        return self._looked_up("RTA_GATEWAY", destination)
 
     def source(self, net: Any, unfit: Callable[[IPAddress], bool]) -> IPAddress | None:
         """An address of this host within `net`, as charon's install_routes would take for its routes; None without one.
 
         Where the network is wider than the host's own subnet in it, `unfit` says which addresses may not be it.
         """
-        ip = self._looked_up(net[1] if net.num_addresses > 2 else net[0], "RTA_PREFSRC")
+        ip = self._looked_up("RTA_PREFSRC", net[1] if net.num_addresses > 2 else net[0])
         if ip is not None and ip in net:
             return ip
         # The network is wider than the subnet that the host has in it: only the list of all addresses tells.
@@ -103,14 +107,19 @@ class Kernel:
                 return found
         return None
 
-    def _looked_up(self, destination: IPAddress, attribute: str) -> IPAddress | None:
-        message = _message(rt.rtmsg, family=AF[destination.version], dst_len=destination.max_prefixlen)
-        message["attrs"] = [("RTA_DST", destination.packed)]
-        try:
-            raw = self._socket.request(rt.RTM_GETROUTE, message)[0].get_attr(attribute)
-        except rt.NetlinkError:  # unreachable
-            return None
+    def _looked_up(self, attribute: str, destination: IPAddress) -> IPAddress | None:
+        raw = self._way(destination, attribute)
         return None if raw is None else _ip(raw)
+
+    def _way(self, destination: IPAddress, attribute: str, source: IPAddress | None = None) -> Any | None:
+        """What the route of packets to `destination` says for `attribute`; None where it says nothing, or there is none."""
+        bits = destination.max_prefixlen
+        message = _message(rt.rtmsg, family=AF[destination.version], dst_len=bits, src_len=bits if source else 0)
+        message["attrs"] = rt.attributes((("RTA_DST", destination.packed), ("RTA_SRC", source and source.packed)))
+        try:
+            return self._socket.request(rt.RTM_GETROUTE, message)[0].get_attr(attribute)
+        except rt.NetlinkError:  # unreachable, or `source` is not this host's
+            return None
 
     def _link(self, name_or_index: str | int) -> Any | None:
         message = rt.ifinfmsg()
@@ -132,15 +141,24 @@ class Kernel:
     def same_link(self, link: Link) -> Applied | None:
         """A link that is there with this one's endpoints, whatever its name, and whether it is borrowed.
 
-        One that is bound to an underlying link is another: that is part of what a VTI is known by.
+        Those that are bound to an underlying link, which is none of ours, come last.
         """
         message = rt.ifinfmsg()
         message["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
+        bound: Applied | None = None
         for found in self._dump(rt.RTM_GETLINK, message):
             same = _read_link(found)
-            if same is not None and same.key == link.key and not _underlying(found):
+            if same is None or same.key != link.key:
+                continue
+            if not (underlying := _underlying(found)):
                 return Applied(same, True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
-        return None
+            if link.kind == "vti6" or underlying == self._way_out(link):
+                bound = Applied(same, True, found["index"], borrowed=True)
+        return bound
+
+    def _way_out(self, link: Link) -> int:
+        """The ifindex of the link by which the peer is reached; 0 where it cannot be told."""
+        return int(self._way(link.remote, "RTA_OIF", link.local) or 0)
 
     def ours(self) -> list[Applied]:
         """All of ours that is there, told by group and protocol number: links, then what is on them."""
@@ -261,21 +279,27 @@ class Kernel:
 
     def _created(self, link: Link) -> Applied:
         """Makes the link, or finds the one that has its endpoints."""
-        message = rt.ifinfmsg()
-        message["attrs"] = [("IFLA_IFNAME", link.name), ("IFLA_GROUP", GROUP), ("IFLA_LINKINFO", _link_info(link))]
-        try:
-            self._socket.request(rt.RTM_NEWLINK, message, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
-        except rt.NetlinkError as error:
-            if error.errno != errno.EEXIST or (found := self.same_link(link)) is None:
-                raise
-            assert isinstance(found.noun, Link)
-            if found.borrowed and (found.noun.okey, found.noun.ikey) != (link.okey, link.ikey):
-                raise Refusal(
-                    f"{shown(found.noun.name)} has these endpoints but okey {found.noun.okey}, ikey {found.noun.ikey}",
-                    f"give it the mark, or delete it: ip link del {shown(found.noun.name)}",
-                    1,
-                ) from None
-            return found
+        if not (link.kind == "vti" and _is_bound(link, self._way_out(link))):
+            message = rt.ifinfmsg()
+            message["attrs"] = [("IFLA_IFNAME", link.name), ("IFLA_GROUP", GROUP), ("IFLA_LINKINFO", _link_info(link))]
+            try:
+                self._socket.request(rt.RTM_NEWLINK, message, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+                return self._made(link)
+            except rt.NetlinkError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+        if (found := self.same_link(link)) is None:
+            raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
+        assert isinstance(found.noun, Link)
+        if found.borrowed and (found.noun.okey, found.noun.ikey) != (link.okey, link.ikey):
+            raise Refusal(
+                f"{shown(found.noun.name)} has these endpoints but okey {found.noun.okey}, ikey {found.noun.ikey}",
+                f"give it the mark, or delete it: ip link del {shown(found.noun.name)}",
+                1,
+            )
+        return found
+
+    def _made(self, link: Link) -> Applied:
         made = self._link(link.name)
         if made is not None:
             return Applied(link, True, made["index"])
@@ -415,6 +439,25 @@ def _read_link(message: Any) -> Link | None:
     local, remote = (_ip(data.get_attr(f"IFLA_VTI_{end}") or unset) for end in ("LOCAL", "REMOTE"))
     okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
     return Link(kind, local, remote, name, okey, ikey, message.get_attr("IFLA_IFALIAS") or "")
+
+
+def _is_bound(link: Link, underlying: int) -> bool:
+    """Whether a VTI with these endpoints is bound to the link `underlying`. One ioctl, however many links there are.
+
+    To the kernel it is another than an unbound one with the same endpoints, so both can be made, but it gets the packets
+    of both (ip_tunnel_lookup() in net/ipv4/ip_tunnel.c). vti6_locate() in net/ipv6/ip6_vti.c knows no such difference.
+    """
+    # struct ip_tunnel_parm (if_tunnel.h): name, link, i_flags, o_flags, i_key, o_key, and a struct iphdr.
+    ends = struct.pack("12x4s4s", link.local.packed, link.remote.packed)
+    parameters = array.array("B", struct.pack("=16xi12x", underlying) + ends)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+            request = struct.pack("16sP16x", FALLBACK_LINKS[0].encode(), parameters.buffer_info()[0])
+            fcntl.ioctl(any_socket, SIOCGETTUNNEL, request)
+    except OSError:  # no VTI yet in this namespace, or net.core.fb_tunnels_only_for_init_net keeps it from being asked
+        return False
+    # The fallback link answers for itself where it knows of none.
+    return underlying != 0 and bytes(parameters)[16:20] == struct.pack("=i", underlying)
 
 
 def _own_address(message: Any) -> Any:
