@@ -23,8 +23,12 @@ def main() -> int:
     """Runs the command line; the exit status: 0 done, 1 the system refused, 2 the input or the settings are wrong."""
     if "PLUTO_VERB" in os.environ:
         return hook(sys.argv[1:], os.environ)
-    from .people import people  # click costs more than all of the hook
-
+    try:
+        from .people import people  # click costs more than all of the hook
+    except ImportError as error:
+        refusal = refused(error)
+        say([error_line(refusal, {})])
+        return refusal.status
     return people(sys.argv[1:])
 
 
@@ -68,7 +72,7 @@ def _hook(environ: Mapping[str, str], dry_run: bool, found: Found) -> int:
             status = report.status
         if found.wrong is not None:
             raise found.wrong
-    except (Refusal, OSError, ModuleNotFoundError) as error:
+    except (Refusal, OSError, ImportError) as error:
         refusal = refused(error)
         say([error_line(refusal, environ)])
         return refusal.status
@@ -86,8 +90,13 @@ def refused(error: Exception) -> Refusal:
     """Whatever ended a command, as a refusal."""
     if isinstance(error, Refusal):
         return error
-    if isinstance(error, ModuleNotFoundError):
-        return Refusal(f"this Python has no module {shown(error.name)}", "install vti-updown again", 1)
+    if isinstance(error, ImportError):
+        missing = isinstance(error, ModuleNotFoundError)
+        what = f"has no module {shown(error.name)}" if missing else f"cannot load {shown(error.name)}: {shown(error.msg, 60)}"
+        # Ours come with the installation; a distribution's small Python may lack some of the standard library's.
+        whole = str(error.name).partition(".")[0] not in sys.stdlib_module_names
+        hint = "install vti-updown again" if whole else "install vti-updown with a whole Python, such as the distribution's"
+        return Refusal(f"this Python {what}", hint, 1)
     return Refusal(f"the system refused: {shown(error, 80)}", "vti-updown repair looks again", 1)
 
 

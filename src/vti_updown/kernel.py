@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from . import clamp
 from . import rtnetlink as rt
+from .bound import is_bound
 from .errors import Refusal
 from .messages import (
     AF,
@@ -143,14 +144,22 @@ class Kernel:
         raw = None if found is None else found.get_attr(attribute)
         return None if raw is None else ip(raw)
 
-    def _way_to(self, destination: IPAddress) -> Any | None:
+    def _way_to(self, destination: IPAddress, source: IPAddress | None = None) -> Any | None:
         """What the kernel's own look-up of a route says; None where there is none."""
-        wanted = message(rt.rtmsg, family=AF[destination.version], dst_len=destination.max_prefixlen)
-        wanted["attrs"] = [("RTA_DST", destination.packed)]
+        bits = destination.max_prefixlen
+        wanted = message(rt.rtmsg, family=AF[destination.version], dst_len=bits, src_len=bits if source else 0)
+        wanted["attrs"] = rt.attributes((("RTA_DST", destination.packed), ("RTA_SRC", source and source.packed)))
         try:
             return self._request("", rt.RTM_GETROUTE, wanted)[0]
-        except rt.NetlinkError:  # unreachable
+        except rt.NetlinkError:  # unreachable, or `source` is not this host's
             return None
+
+    def _way_out(self, link: Link) -> int:
+        """The ifindex of the link by which the packets of an unbound VTI leave; 0 where it cannot be told."""
+        if link.local is None or link.remote is None or link.local.is_unspecified or link.remote.is_unspecified:
+            return 0
+        found = self._way_to(link.remote, link.local)
+        return 0 if found is None else int(found.get_attr("RTA_OIF") or 0)
 
     def _link(self, name_or_index: str | int, netns: str = "") -> Any | None:
         wanted = rt.ifinfmsg()
@@ -184,14 +193,20 @@ class Kernel:
             there = self._dump(rt.RTM_GETLINK, wanted, netns)
         except FileNotFoundError:
             return None
+        bound: Applied | None = None
         for found in there:
             same = read_link(found, link.netns)
             if same is None or same._replace(device=link.device).key != link.key:
                 continue
+            there_is = Applied(same._replace(device=link.device), True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
             # The underlying link is part of what a VTI is known by, but not of what an XFRM interface is.
-            if link.local is None or underlying(found) == (device or 0):
-                return Applied(same._replace(device=link.device), True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
-        return None
+            on = underlying(found)
+            if link.local is None or on == (device or 0):
+                return there_is
+            # Bound where ours would not be, it gets ours' packets all the same, and so is in its place.
+            if not device and (link.kind == "vti6" or on == self._way_out(link)):
+                bound = there_is._replace(borrowed=True)
+        return bound
 
     def _finish_move(self, link: Link) -> None:
         """Takes away what an event that died has made of a link here, and not yet moved to its namespace."""
@@ -209,9 +224,9 @@ class Kernel:
         return int(found["index"])
 
     def ours(self) -> list[Applied]:
-        """All of ours that is in charon's own namespace, told by group and protocol number: links, then what is on them."""
+        """All of ours in charon's own namespace, by group and protocol number: links, their settings, what is on them."""
         links = [
-            Applied(link, True, found["index"])
+            Applied(link._replace(device=self._name(underlying(found))), True, found["index"])
             for found in self._dump(rt.RTM_GETLINK, rt.ifinfmsg())
             if found.get_attr("IFLA_GROUP") == GROUP and (link := read_link(found)) is not None
         ]
@@ -246,17 +261,19 @@ class Kernel:
                 was = applied[key].noun
                 assert isinstance(was, Link)
                 free = {name: getattr(was, name) for name in ("name", "alias", "device", "own_link_local")}
-                link = link._replace(**free, master=self._master(found, netns), mtu=link.mtu if was.mtu else 0)
+                link = link._replace(
+                    **free, master=self._name(found.get_attr("IFLA_MASTER"), netns), mtu=link.mtu if was.mtu else 0
+                )
                 there[key] = was if applied[key].borrowed else link
         for key, one in applied.items():
             if isinstance(one.noun, Setting) and self._setting(one.noun, applied.get(one.noun.link)) == one.noun.value:
                 there[key] = one.noun
         return there
 
-    def _master(self, found: Any, netns: str) -> str:
-        index = found.get_attr("IFLA_MASTER")
-        master = self._link(index, netns) if index else None
-        return "" if master is None else str(master.get_attr("IFLA_IFNAME"))
+    def _name(self, index: int | None, netns: str = "") -> str:
+        """The name of a link; empty for none."""
+        found = self._link(index, netns) if index else None
+        return "" if found is None else str(found.get_attr("IFLA_IFNAME"))
 
     def _standing(self, names: Mapping[int, str], netns: str = "") -> Iterator[tuple[Address | Route | Rule, int | None]]:
         """The addresses on these links (key by ifindex), the routes of ours through them or unreachable, and our rules, with
@@ -421,19 +438,14 @@ class Kernel:
                 ("IFLA_LINKINFO", link_info(link, self._device(link))),
             )
         )
+        if link.kind == "vti" and not link.device and is_bound(link, self._way_out(link)):
+            return self._there_already(link)
         try:
             self._request("", rt.RTM_NEWLINK, wanted, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
         except rt.NetlinkError as error:
-            if error.errno != errno.EEXIST or (same := self.same_link(link)) is None:
+            if error.errno != errno.EEXIST:
                 raise
-            assert isinstance(same.noun, Link)
-            if same.borrowed and (same.noun.okey, same.noun.ikey) != (link.okey, link.ikey):
-                raise Refusal(
-                    f"{shown(same.noun.name)} has these endpoints but okey {same.noun.okey}, ikey {same.noun.ikey}",
-                    f"give it the mark, or delete it: ip link del {shown(same.noun.name)}",
-                    1,
-                ) from None
-            return same
+            return self._there_already(link)
         if link.netns:
             self._move(link)
         made = self._link(link.name, link.netns)
@@ -443,6 +455,21 @@ class Kernel:
         if (renamed := self.same_link(link)) is None:
             raise OSError(errno.ENODEV, "it vanished as soon as it was made")
         return renamed
+
+    def _there_already(self, link: Link) -> Applied:
+        """The link that has this one's key, or its endpoints; raises Refusal where it has other keys, and is not ours."""
+        found = self.same_link(link)
+        if found is None:
+            raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
+        was = found.noun
+        assert isinstance(was, Link)
+        if found.borrowed and (was.okey, was.ikey) != (link.okey, link.ikey):
+            raise Refusal(
+                f"{shown(was.name)} has these endpoints but okey {was.okey}, ikey {was.ikey}",
+                f"give it the mark, or delete it: ip link del {shown(was.name)}",
+                1,
+            )
+        return found
 
     def _move(self, link: Link) -> None:
         """Moves a link that was made here to its namespace, where it goes on to use what lies here."""

@@ -82,7 +82,7 @@ def people(words: Sequence[str]) -> int:
         status = _command.main(list(words), prog_name="vti-updown", standalone_mode=False)
     except click.ClickException as error:
         refusal = Refusal(error.format_message().rstrip("."), "see vti-updown --help")
-    except (Refusal, OSError, ModuleNotFoundError) as error:
+    except (Refusal, OSError, ImportError) as error:
         refusal = refused(error)
     except click.Abort:
         return 130

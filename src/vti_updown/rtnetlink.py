@@ -143,6 +143,7 @@ class rtmsg(nlmsg):  # type: ignore[misc]
     )
     nla_map = (
         (1, "RTA_DST", "cdata"),
+        (2, "RTA_SRC", "cdata"),
         (4, "RTA_OIF", "uint32"),
         (5, "RTA_GATEWAY", "cdata"),
         (6, "RTA_PRIORITY", "uint32"),

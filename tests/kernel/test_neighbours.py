@@ -1,17 +1,13 @@
 """Others on the same host: what they take away, what they have already, and what the kernel takes along unasked."""
 
 import contextlib
-import ctypes
-import fcntl
 import ipaddress
-import socket
-import struct
 
 import pytest
 
 from view import records, setting, view
 from vti_updown.kernel import Kernel
-from vti_updown.state import Address, Applied, Link, Route, difference
+from vti_updown.state import Address, Applied, Link, Route, Step, difference
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 STAR = {"PEER": "192.168.0.3", "PEER_ID": "star", "CONNECTION": "star", "UNIQUEID": 2}
@@ -153,26 +149,58 @@ def test_a_unique_mark_cannot_follow_on_a_borrowed_link_and_is_refused(machine):
     assert machine.status == 2 and not view().against(made)
 
 
-def bound_elsewhere(local, remote, underlying):
-    """Whether a VTI with these endpoints is bound to the link `underlying`: one ioctl, however many links there are.
-
-    SIOCGETTUNNEL with struct ip_tunnel_parm (if_tunnel.h): name, link, i_flags, o_flags, i_key, o_key, struct iphdr.
-    Where none is found the fallback link itself is answered.
-    """
-    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0, 0, 50, 0, local.packed, remote.packed)
-    parameters = bytearray(struct.pack("=16sI2s2sII", b"", socket.if_nametoindex(underlying), b"", b"", 0, 0) + header)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        buffer = ctypes.create_string_buffer(bytes(parameters))
-        request = struct.pack("16sQ16x", b"ip_vti0", ctypes.addressof(buffer))
-        fcntl.ioctl(any_socket, 0x89F0, request)  # SIOCGETTUNNEL = SIOCDEVPRIVATE
-    return buffer.raw[:16].rstrip(b"\0").decode()
+IPV6_ENDS = {"ME": "fec0::1", "PEER": "fec0::2"}
+ENDS = pytest.mark.parametrize(
+    ("kind", "ends", "said"),
+    [("vti", {}, "192.168.0.1 → 192.168.0.2"), ("vti6", IPV6_ENDS, "fec0::1 → fec0::2")],
+)
 
 
-def test_a_link_bound_to_the_underlying_link_can_be_seen_by_one_ioctl(machine):
-    machine.run("sh", "-c", "ip link add mine type vti local 192.168.0.1 remote 192.168.0.2 dev eth0 key 2")
-    ends = [ipaddress.ip_address(text) for text in ("192.168.0.1", "192.168.0.2")]
-    assert bound_elsewhere(*ends, "eth0") == "mine"
-    assert bound_elsewhere(*ends, "lan") == "ip_vti0"
+def bound(machine, kind, said, mark=2, underlying="eth0"):
+    """A user's own VTI, bound to an underlying link."""
+    local, remote = said.split(" → ")
+    link = f"ip link add mine type {kind} local {local} remote {remote} dev {underlying} key {mark}"
+    machine.run("sh", "-ec", f"{link}; ip link set mine up; ip addr add 10.3.0.9/32 dev mine")
+
+
+@ENDS
+def test_a_link_with_our_endpoints_that_is_bound_to_an_underlying_link_is_borrowed(machine, kind, ends, said):
+    """A second VTI without `dev` is not EEXIST, and the two would take each other's packets."""
+    bound(machine, kind, said)
+    before = view()
+    assert machine.up(*NET, **ends) == [f"gw: mine up, {said}, mark 2, 10.3.0.1/32, 10.2.0.0/16"]
+    machine.up(*NET, verb="up-client-v6", **ends)
+    assert machine.links() == ["mine"] and routes("10.2.0.0/16") == [("mine", "10.3.0.1", 50)]
+    machine.down(**ends)
+    machine.down(verb="down-client-v6", **ends)
+    assert not view().against(before) and records() == ((), (), ())
+
+
+@ENDS
+def test_a_bound_link_with_our_endpoints_and_another_mark_is_refused(machine, kind, ends, said):
+    bound(machine, kind, said, mark=5)
+    before = view()
+    lines = machine.event("up-client", *NET, **ends)
+    assert lines == ["error: gw: mine has these endpoints but okey 5, ikey 5; give it the mark, or delete it: ip link del mine"]
+    assert machine.status == 1 and not view().against(before)
+
+
+def test_a_link_that_is_bound_to_where_the_peer_is_not_is_another(machine):
+    bound(machine, "vti", "192.168.0.1 → 192.168.0.2", underlying="lan")
+    before = view()
+    assert machine.up(*NET)[0].startswith("gw: vti1 up")
+    machine.down()
+    assert not view().against(before)
+
+
+def test_our_own_link_stays_ours_beside_a_bound_one(machine):
+    """As after an event that died once it had made the link."""
+    link, key = a_link()
+    with contextlib.closing(Kernel()) as kernel:
+        take(kernel, {}, {key: link})
+        bound(machine, "vti", "192.168.0.1 → 192.168.0.2")
+        found = kernel.take(Step(None, link)).applied
+    assert found.noun.name == "vti1" and not found.borrowed
 
 
 # What the kernel takes along
