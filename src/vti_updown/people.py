@@ -63,15 +63,47 @@ def flush(stale: bool, force: bool) -> None:
     say(upkeep.flush(stale, force))
 
 
+_CONFIG = click.option("--config", metavar="FILE", help=f"The file of settings. Default: {FILE}.")
+
+
+def _config(context: click.Context, config: str | None) -> dict[str, list[str]]:
+    """The flag as the settings read it, wherever on the line it stands."""
+    config = config or context.find_root().params.get("config")
+    return {"config": [config]} if config else {}
+
+
+@_command.command()
+@click.argument("connection", nargs=-1)
+@_CONFIG
+@click.pass_context
+def prepare(context: click.Context, /, connection: tuple[str, ...], config: str | None) -> None:
+    """Set up what stands while no CHILD_SA does, as when_down = "keep" and "block" say; print the commands.
+
+    CONNECTION is a table [connection.NAME] of the settings; without one, all of them.
+    """
+    from . import upkeep
+    from .configuration import held
+
+    say(upkeep.prepare(held(_config(context, config)), connection))
+
+
+@_command.command()
+@click.argument("connection", nargs=-1)
+def release(connection: tuple[str, ...]) -> None:
+    """Let go of what stands while no CHILD_SA does; print the commands. What is up stays up."""
+    from . import upkeep
+
+    say(upkeep.release(connection))
+
+
 @_command.command("check-config")
-@click.option("--config", metavar="FILE", help=f"The file of settings. Default: {FILE}.")
+@_CONFIG
 @click.pass_context
 def check_config(context: click.Context, /, config: str | None) -> int:
     """Read the file of settings, and print every fault of it, or what each of its tables matches."""
     from .check import check
 
-    config = config or context.find_root().params.get("config")
-    checked = check(file_of({"config": [config]} if config else {}))
+    checked = check(file_of(_config(context, config)))
     say(checked.lines)
     return checked.status
 
