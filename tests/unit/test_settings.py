@@ -300,6 +300,25 @@ def test_a_down_reads_no_file_unless_it_asks_for_settings(monkeypatch, tmp_path)
     assert ran == ["down-client"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'link_local = "fe80::1"\nmtu = 1280',
+        'link_local = "fe80::1"\nsysctl = { "ipv6.disable_ipv6" = 0, "ipv4.disable_ipv6" = 1 }',
+        "mtu = 1400\nmss = 1360",
+        'mtu = 576\nmss = "path"',
+        'kind = "xfrm"\nif_id = 42\nlocal = "any"',
+        'kind = "vti6"\nlocal = "any"\nremote = "2001:db8::1"',
+        'kind = "vti"\nlocal = "192.0.2.1"\nremote = "::"\nmark = 42',
+        'kind = "auto"\nif_id = 42\nmark = 42',
+        'vrf = "blue"\nroutes = [{ to = "10.2.0.0/16", table = 254 }]',
+        'netns = "office"\ntable = 100',
+    ],
+)
+def test_what_can_be_together_is_taken(file, text):
+    assert file(f"[connection.gw]\n{text}").section == "gw"
+
+
 # Wrong flags.
 
 
@@ -323,6 +342,10 @@ def test_a_down_reads_no_file_unless_it_asks_for_settings(monkeypatch, tmp_path)
         (["--route", "10.2.0.0/16,src=fd00::1"], "--route src=fd00::1 is no IPv4 address of a host", "write an address of this host"),
         (["--route", "10.2.0.0/16,src=10.1.0.1", "--route", "10.2.0.0/16"], "--route 10.2.0.0/16 has two sources",
          "leave one of the two out"),
+        (["--route", "10.2.0.0/16,src=0.0.0.0"], "--route src=0.0.0.0 is no IPv4 address of a host", "write an address of this host"),
+        (["--address", "10.3.0.1 peer 10.3.0.1"], "--address 10.3.0.1 peer 10.3.0.1 needs two addresses of one family",
+         "write ADDRESS peer ADDRESS"),
+        (["--table", "255"], "--table 255 is the kernel's own table", "write --table 100"),
         (["--no-routes=yes"], "--no-routes takes no value", "write --no-routes alone"),
         (["--name", "a", "--name", "b"], "--name is given twice", "leave one out"),
         (["--name", "a/b"], "--name a/b has '/' in it, which no link name may have", "use letters, digits, - and _"),
