@@ -26,7 +26,7 @@ def script(link: str, ipv4: int, ipv6: int) -> str:
             f'{way} "{link}" meta nfproto ipv{family} tcp flags & (syn | rst) == syn tcp option maxseg size set {size}; '
             for family, size in ((4, ipv4), (6, ipv6))
         )
-        + "} "
+        + "}; "
         for hook, way in (("postrouting", "oifname"), ("prerouting", "iifname"))
     )
     return f"{removal(link)}; table inet {name} {{ {chains}}}"

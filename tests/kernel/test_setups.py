@@ -1,0 +1,497 @@
+"""Each kind of link and each setting, on the kernel: what is there while a tunnel is up, and that nothing is left of it."""
+
+import re
+
+import pytest
+
+from conftest import sh
+from vti_updown import people
+from vti_updown.routes import FULL_TABLE
+
+NET = ("--route", "10.2.0.0/16")
+XFRM = {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 42, "IF_ID_OUT": 42}
+TUNNELS = ("vti", "vti6", "xfrm")
+
+
+def lines_of(script):
+    return [re.sub(r"\s+", " ", line).strip() for line in sh(script).splitlines()]
+
+
+def ifindex(link):
+    return sh(f"ip link show {link}").partition(":")[0]
+
+
+def is_blocked(destination):
+    return "answers: " in sh(f"ip route get {destination} 2>&1 || :")
+
+
+def alike(state):
+    """A network state without what differs each time a link is made: its number, its place in a list, its link-local address."""
+    return sorted(re.sub(r"^\d+: |inet6 fe80:\S+|stable_secret:.*", "", line) for line in state.splitlines() if not line.startswith("fe80:"))
+
+
+def person(capfd, *words):
+    """A command for people, as it is typed; its exit status and lines."""
+    capfd.readouterr()
+    status = people.people(list(words))
+    return status, capfd.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("verb", ["up-client", "up-client-v6"])
+def test_an_if_id_has_an_xfrm_interface(machine, verb):
+    before = machine.state()
+    assert machine.up(*NET, "--route", "fd00:2::/32", verb=verb, **XFRM)[0].startswith(
+        "gw: xfrm42 up, 192.168.0.1 → 192.168.0.2, if_id 42, "
+    )
+    assert "xfrm if_id 0x2a" in sh("ip -d link show xfrm42")
+    assert machine.setting(4 if verb == "up-client" else 6, "xfrm42") == "1"
+    assert machine.routes("xfrm42", 4 if verb == "up-client" else 6)
+    machine.down(verb=verb.replace("up", "down"), **XFRM)
+    assert machine.state() == before
+
+
+def test_an_xfrm_interface_is_shared_and_the_last_one_takes_it(machine):
+    before = machine.state()
+    machine.up(*NET, **XFRM)
+    machine.up("--route", "10.9.0.0/16", PEER="192.168.0.3", PEER_ID="pluto", UNIQUEID=2, **XFRM)
+    assert machine.routes("xfrm42") == [
+        "10.2.0.0/16 proto 50 scope link src 10.3.0.1",
+        "10.9.0.0/16 proto 50 scope link src 10.3.0.1",
+    ]
+    machine.down(**XFRM)
+    assert machine.routes("xfrm42") == ["10.9.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(PEER="192.168.0.3", PEER_ID="pluto", UNIQUEID=2, **XFRM)
+    assert machine.state() == before
+
+
+def test_two_if_ids_have_a_link_each_way(machine):
+    before = machine.state()
+    ids = XFRM | {"IF_ID_IN": 7, "IF_ID_OUT": 8}
+    machine.up(*NET, **ids)
+    assert machine.routes("xfrm8") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"] and machine.routes("xfrm7") == []
+    assert machine.setting(4, "xfrm7", "rp_filter") == "2"
+    machine.down(**ids)
+    assert machine.state() == before
+
+
+def test_an_xfrm_interface_that_the_administrator_made_is_borrowed(machine):
+    sh("ip link add ipsec0 type xfrm if_id 42; ip link set ipsec0 up")
+    before = machine.state()
+    assert machine.up(*NET, **XFRM)[0].startswith("gw: ipsec0 up")
+    machine.down(**XFRM)
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("kind", TUNNELS)
+def test_a_tunnel_is_bound_to_an_underlying_link(machine, kind):
+    before = machine.state()
+    changed = {"vti": {}, "vti6": {"ME": "fec0::1", "PEER": "fec0::2"}, "xfrm": XFRM}[kind]
+    machine.up(*NET, "--device", "eth0", "--name", "t0", **changed)
+    assert "t0@eth0" in sh("ip link show t0")
+    machine.down(**changed)
+    assert machine.state() == before
+
+
+def test_an_underlying_link_that_is_not_there_is_an_error(machine):
+    before = machine.state()
+    (line,) = machine.event("up-client", *NET, "--device", "wan7")
+    assert line == "error: gw: there is no link wan7 to bind the tunnel to; correct device in the settings"
+    assert machine.status == 1 and machine.state() == before
+
+
+@pytest.mark.parametrize("changed", [{}, {"ME": "fec0::1", "PEER": "fec0::2"}], ids=["vti", "vti6"])
+def test_one_link_for_all_peers(machine, changed):
+    before = machine.state()
+    machine.up("--remote", "any", "--route", "10.3.0.7/32", **changed)
+    other = changed | {"PEER": "fec0::3" if changed else "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2}
+    machine.up("--remote", "any", "--route", "10.3.0.8/32", **other)
+    assert "remote any" in sh("ip -d link show vti1") and machine.links() == ["vti1"]
+    machine.down(**changed)
+    assert machine.routes("vti1") == ["10.3.0.8 proto 50 scope link src 10.3.0.1"]
+    machine.down(**other)
+    assert machine.state() == before
+
+
+FULL = ("--route", "0.0.0.0/0", "--route", "::/0")
+
+
+def test_a_full_tunnel_in_both_families_leaves_the_lan_and_the_peer_outside(machine):
+    before = machine.state()
+    machine.up(*FULL)
+    machine.up(*FULL, verb="up-client-v6")
+    assert "dev vti1 table" in sh("ip route get 8.8.8.8") and "dev vti1 table" in sh("ip -6 route get 2001:db8::1")
+    for outside in ("192.168.0.2", "192.168.0.9"):
+        assert "dev eth0" in sh(f"ip route get {outside}")
+    assert lines_of("ip rule") == [
+        "0: from all lookup local",
+        "15000: from all to 192.168.0.2 lookup main proto 50",
+        "15001: from all to 192.168.0.2 unreachable proto 50",
+        "15002: from all lookup main suppress_prefixlength 0 proto 50",
+        f"15003: from all lookup {FULL_TABLE} proto 50",
+        "32766: from all lookup main",
+        "32767: from all lookup default",
+    ]
+    machine.down()
+    machine.down(verb="down-client-v6")
+    assert machine.state() == before
+
+
+def test_the_peer_is_not_reached_through_its_own_tunnel_while_the_uplink_is_away(machine):
+    machine.up(*FULL)
+    sh("ip link set eth0 down")
+    assert is_blocked("192.168.0.2")
+
+
+def test_the_newest_of_two_full_tunnels_has_the_traffic_and_the_other_has_it_back(machine):
+    before = machine.state()
+    other = {"PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2, "MARK_IN": 3, "MARK_OUT": 3}
+    machine.up(*FULL)
+    machine.up(*FULL, **other)
+    assert "dev vti2" in sh("ip route get 8.8.8.8")
+    assert all("dev eth0" in sh(f"ip route get 192.168.0.{last}") for last in (2, 3))
+    machine.down(**other)
+    assert "dev vti1" in sh("ip route get 8.8.8.8") and "to 192.168.0.3" not in sh("ip rule")
+    machine.down()
+    assert machine.state() == before
+
+
+def test_metrics_choose_between_two_gateways(machine):
+    before = machine.state()
+    other = {"PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2}
+    machine.up(*NET, "--metric", "10")
+    machine.up(*NET, "--metric", "20", **other)
+    assert "dev vti1" in sh("ip route get 10.2.0.1")
+    machine.down()
+    assert "dev vti2" in sh("ip route get 10.2.0.1")
+    machine.down(**other)
+    assert machine.state() == before
+
+
+def test_routes_have_the_table_metric_and_source_that_they_ask_for(machine):
+    before = machine.state()
+    sh("ip addr add 10.1.0.1/32 dev lo")
+    machine.up("--route", "10.2.0.0/16,table=77,metric=5,src=10.1.0.1", "--route", "10.9.0.0/16", "--table", "78")
+    assert lines_of("ip route show table 77") == ["10.2.0.0/16 dev vti1 proto 50 scope link src 10.1.0.1 metric 5"]
+    assert lines_of("ip route show table 78") == ["10.9.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1"]
+    machine.down()
+    sh("ip addr del 10.1.0.1/32 dev lo")
+    assert machine.state() == before
+
+
+def test_addresses_of_the_settings_stand_in_for_the_virtual_ip(machine):
+    before = machine.state()
+    machine.up(
+        "--no-routes", "--address", "169.254.21.2/30", "--address", "10.99.0.1 peer 10.99.0.2", "--address", "fd00:9::1/64"
+    )
+    assert [line.partition(" scope")[0] for line in lines_of("ip addr show vti1") if line.startswith("inet ")] == [
+        "inet 169.254.21.2/30", "inet 10.99.0.1 peer 10.99.0.2/32"
+    ]  # fmt: skip
+    machine.up("--no-routes", "--address", "fd00:9::1/64", verb="up-client-v6")
+    assert "fd00:9::1/64" in machine.addresses("vti1")
+    machine.down()
+    machine.down(verb="down-client-v6")
+    assert machine.state() == before
+
+
+def test_the_mtu_leaves_room_for_esp_and_the_settings_have_the_last_word(machine):
+    machine.up(*NET)
+    assert "mtu 1406" in sh("ip link show vti1")
+    machine.up(*NET, "--mtu", "1380", UNIQUEID=2)
+    assert "mtu 1380" in sh("ip link show vti1")
+    machine.down(UNIQUEID=2)
+    assert "mtu 1406" in sh("ip link show vti1")
+
+
+def test_a_route_with_an_mtu_of_its_own_makes_the_links_smaller(machine):
+    sh("ip route add 192.168.0.2 dev eth0 mtu 1428")
+    machine.up(*NET)
+    assert "mtu 1342" in sh("ip link show vti1")
+
+
+def test_the_mss_is_clamped_and_the_table_goes_with_the_tunnel(machine):
+    before = machine.state()
+    machine.up(*NET, "--mss", "path")
+    assert "size set 1366" in sh("nft list table inet vti-updown-vti1")
+    machine.down()
+    assert machine.state() == before and sh("nft list tables") == ""
+
+
+def test_a_vrf_has_the_link_and_its_routes(machine):
+    sh("ip link add blue type vrf table 100; ip link set blue up")
+    before = machine.state()
+    machine.up(*NET, "--vrf", "blue")
+    assert "master blue" in sh("ip link show vti1")
+    assert "10.2.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1" in lines_of("ip route show table 100")
+    machine.down()
+    assert machine.state() == before
+
+
+def test_a_link_that_changes_its_vrf_keeps_what_is_on_it(machine):
+    sh("ip link add blue type vrf table 100; ip link set blue up")
+    before = machine.state()
+    machine.up(*NET)
+    machine.up(*NET, "--vrf", "blue", UNIQUEID=2)
+    assert "10.2.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1" in lines_of("ip route show table 100")
+    assert machine.addresses("vti1") == ["10.3.0.1/32"]
+    machine.down(UNIQUEID=2)
+    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    machine.down(UNIQUEID=1)
+    assert machine.state() == before
+
+
+def test_a_vrf_that_is_not_there_is_an_error(machine):
+    before = machine.state()
+    (line,) = machine.event("up-client", *NET, "--vrf", "blue")
+    assert line == "error: gw: there is no VRF blue; make it: ip link add blue type vrf table NUMBER"
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("changed", [{}, XFRM], ids=["vti", "xfrm"])
+def test_a_link_in_another_namespace_has_addresses_and_routes_there(machine, changed):
+    sh("ip netns add red; ip -n red link set lo up")
+    before = machine.state()
+    machine.up(*FULL, "--netns", "red", "--name", "t0", **changed)
+    assert "t0" not in sh("ip link")
+    assert lines_of("ip -n red route") == ["default dev t0 proto 50 scope link src 10.3.0.1"]
+    assert "10.3.0.1/32" in sh("ip -n red addr show t0") and "UP" in sh("ip -n red link show t0")
+    assert sh("ip netns exec red cat /proc/sys/net/ipv4/conf/t0/disable_policy") == "1\n"
+    machine.up(*FULL, "--netns", "red", "--name", "t0", verb="up-client-v6", **changed)
+    assert sh("ip netns exec red cat /proc/sys/net/ipv6/conf/t0/disable_policy") == "1\n"
+    machine.down(**changed)
+    machine.down(verb="down-client-v6", **changed)
+    assert machine.state() == before and "t0" not in sh("ip -n red link")
+    sh("ip netns del red")
+
+
+def test_a_namespace_that_is_not_there_is_an_error_and_one_that_has_gone_is_none(machine):
+    before = machine.state()
+    (line,) = machine.event("up-client", *NET, "--netns", "red")
+    assert line.startswith("error: gw: cannot make link vti1: ") and machine.status == 1
+    assert machine.state() == before
+    machine.down()
+    sh("ip netns add red")
+    machine.up(*NET, "--netns", "red")
+    sh("ip netns del red")
+    machine.down()
+    assert machine.state() == before
+
+
+def test_multicast_link_local_and_sysctls(machine):
+    before = machine.state()
+    machine.up(*NET, "--multicast", "--link-local", "fe80::7", "--sysctl", "ipv4.rp_filter=2")
+    assert "MULTICAST" in sh("ip link show vti1")
+    assert [line.split()[1] for line in lines_of("ip -6 addr show vti1") if "inet6" in line] == ["fe80::7/64"]
+    assert machine.setting(4, "vti1", "rp_filter") == "2"
+    machine.down()
+    assert machine.state() == before
+
+
+def test_block_leaves_no_way_but_the_tunnel(machine, capfd):
+    before = machine.state()
+    machine.up(*NET, "--when-down", "block")
+    assert "dev vti1" in sh("ip route get 10.2.0.1")
+    sh("ip link del vti1")  # whatever happens to the link
+    assert is_blocked("10.2.0.1")
+    assert machine.down() == ["gw: vti1 down, 192.168.0.1 → 192.168.0.2, 10.2.0.0/16 blocked"]
+    assert machine.routes() == ["default via 192.168.0.254 dev eth0", "unreachable 10.2.0.0/16 proto 50 metric 4294967295"]
+    machine.restart_charon()
+    assert person(capfd, "flush", "--stale")[0] == 0
+    assert is_blocked("10.2.0.1")
+    assert person(capfd, "release", "gw") == (0, ["ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295"])
+    assert machine.state() == before
+
+
+def test_a_blocked_full_tunnel_lets_nothing_out_but_to_the_lan_and_the_peer(machine, capfd):
+    before = machine.state()
+    for verb in ("up-client", "up-client-v6"):
+        machine.up(*FULL, "--when-down", "block", verb=verb)
+    for verb in ("down-client", "down-client-v6"):
+        machine.down(verb=verb)
+    assert is_blocked("8.8.8.8") and is_blocked("2001:db8::1")
+    assert "dev eth0" in sh("ip route get 192.168.0.2") and "dev eth0" in sh("ip route get 192.168.0.9")
+    machine.up(*FULL, "--when-down", "block")
+    assert "dev vti1" in sh("ip route get 8.8.8.8")
+    machine.down()
+    assert person(capfd, "release")[0] == 0
+    assert machine.state() == before
+
+
+def test_keep_leaves_the_link_its_ifindex_and_its_routes(machine, capfd):
+    before = machine.state()
+    keep = (*NET, "--when-down", "keep", "--address", "169.254.21.2/30")
+    machine.up(*keep)
+    index = ifindex("vti1")
+    assert machine.down() == ["gw: vti1 stays without a CHILD_SA, as when_down says"]
+    assert machine.addresses("vti1") == ["169.254.21.2/30"] and machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link"]
+    machine.up(*keep, UNIQUEID=9, MARK_IN=9, MARK_OUT=9)  # mark=%unique: the keys follow
+    assert "okey 0.0.0.9" in sh("ip -d link show vti1") and ifindex("vti1") == index
+    machine.down(UNIQUEID=9, MARK_IN=9, MARK_OUT=9)
+    assert person(capfd, "release", "gw")[0] == 0
+    assert machine.state() == before
+
+
+def test_settings_that_no_longer_keep_let_go_at_the_next_up(machine):
+    before = machine.state()
+    machine.up(*NET, "--when-down", "keep")
+    machine.down()
+    machine.up(*NET, UNIQUEID=2)
+    machine.down(UNIQUEID=2)
+    assert machine.state() == before
+
+
+def config(text):
+    sh("mkdir -p /run/test; chmod 755 /run/test")
+    with open("/run/test/vti-updown.toml", "w") as file:
+        file.write(text)
+    return ("--config", "/run/test/vti-updown.toml")
+
+
+GW = """
+[connection.gw]
+local = "192.168.0.1"
+remote = "192.168.0.2"
+mark = 2
+routes = ["10.2.0.0/16", "fd00:2::/32"]
+"""
+
+
+def test_prepare_sets_up_what_an_up_takes_over_and_release_takes_it_away(machine, capfd):
+    before = machine.state()
+    file = config(GW + 'when_down = "keep"\n')
+    status, lines = person(capfd, "prepare", *file)
+    assert (status, lines[0]) == (
+        0, "ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
+    )  # fmt: skip
+    index = ifindex("vti2")
+    assert machine.routes("vti2") == ["10.2.0.0/16 proto 50 scope link"]
+    assert machine.routes("vti2", 6) == ["fd00:2::/32 proto 50 metric 1024 pref medium"]
+    assert person(capfd, "prepare", "gw", *file) == (0, ["nothing to prepare"])
+    assert machine.up(*file)[0].startswith("gw: vti2 up")
+    assert machine.routes("vti2") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    assert ifindex("vti2") == index
+    machine.down()
+    assert machine.routes("vti2") == ["10.2.0.0/16 proto 50 scope link"]
+    assert person(capfd, "release")[0] == 0
+    assert machine.state() == before
+
+
+def test_release_of_a_tunnel_that_is_up_leaves_it_up(machine, capfd):
+    before = machine.state()
+    file = config(GW + 'when_down = "block"\n')
+    person(capfd, "prepare", *file)
+    machine.up(*file)
+    assert person(capfd, "release", "gw")[0] == 0
+    assert "dev vti1" in sh("ip route get 10.2.0.1") and "unreachable" not in sh("ip route")
+    machine.down()
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "line"),
+    [
+        (GW, ["gw"], "error: gw: when_down is remove, so nothing stands; make it keep or block in the settings"),
+        (GW, ["office"], "error: the settings have no table [connection.office]; see vti-updown check-config"),
+        ('[connection.gw]\nmark = 2\nwhen_down = "keep"', [], "error: gw: a VTI has endpoints; add local and remote to the settings"),
+        ('[connection.gw]\nlocal = "192.168.0.1"\nremote = "192.168.0.2"\nwhen_down = "keep"', [],
+         "error: gw: the CHILD_SA has neither mark nor …; add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),
+        ('[connection.gw]\nif_id = 4\nwhen_down = "block"', [],
+         "error: gw: there is no route to block; list its routes in the settings"),
+        ('[connection.gw]\nif_id = 4\nwhen_down = "block"\nroutes = ["0.0.0.0/0"]', [],
+         "error: gw: 0.0.0.0/0 is a full tunnel, and the peer's address is not known; add remote to the settings"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_prepared_is_told_and_changes_nothing(machine, capfd, text, words, line):
+    before = machine.state()
+    assert person(capfd, "prepare", *words, *config(text)) == (2, [line])
+    assert machine.state() == before
+
+
+def test_the_users_commands_get_the_event_and_the_link(machine):
+    sh("mkdir -p /run/test")
+    machine.up(*NET, "--up", 'echo "$PLUTO_VERB $VTI_UPDOWN_IFNAME" >> /run/test/log', "--down", "env >> /run/test/log")
+    machine.down("--down", "false")  # that of its up is run
+    told = sh("cat /run/test/log").splitlines()
+    assert told[0] == "up-client vti1" and "PLUTO_VERB=down-client" in told and "VTI_UPDOWN_IFNAME=vti1" in told
+    assert {line.partition("=")[0] for line in told[1:] if not line.startswith("PLUTO_")} <= {
+        "PATH",
+        "VTI_UPDOWN_IFNAME",
+        "PWD",
+        "_",
+        "SHLVL",
+        "OLDPWD",
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("echo oh no; exit 3", "ended with status 3: oh no"),
+        ("kill -9 $$", "ended with signal 9"),
+        ("sleep 60", "was killed after 1 s"),
+        ("sleep 60 & exit 1", "ended with status 1"),
+    ],
+)
+def test_a_command_that_fails_is_told_and_the_tunnel_stays(machine, monkeypatch, command, fault):
+    monkeypatch.setattr("vti_updown.commands.SECONDS", 1)
+    lines = machine.event("up-client", *NET, "--up", command)
+    assert lines[-1] == f"warning: its up command {fault}" and machine.status == 1
+    assert machine.links() == ["vti1"]
+
+
+def test_a_failed_up_runs_no_command_and_neither_does_its_down(machine):
+    sh("mkdir -p /run/test")
+    machine.event("up-client", *NET, "--vrf", "blue", "--up", "touch /run/test/up", "--down", "touch /run/test/down")
+    machine.down()
+    assert sh("ls /run/test") == ""
+
+
+def test_a_tunnel_whose_settings_broke_since_goes_down(machine):
+    before = machine.state()
+    file = config(GW)
+    machine.up(*file)
+    config("[connection.gw")
+    machine.event("up-client", *file, UNIQUEID=2)
+    assert machine.status == 2
+    machine.down(*file, UNIQUEID=2)
+    machine.down(*file)
+    assert machine.state() == before
+
+
+SETUPS = [
+    (FULL, {}),
+    ((*FULL, "--when-down", "block"), XFRM),
+    ((*NET, "--when-down", "keep", "--mss", "1200", "--address", "10.99.0.1 peer 10.99.0.2"), XFRM),
+    ((*NET, "--multicast", "--mtu", "1300", "--sysctl", "ipv4.rp_filter=2"), XFRM | {"IF_ID_IN": 7, "IF_ID_OUT": 8}),
+    ((*NET, "--device", "eth0"), {}),
+    (("--remote", "any", *NET), {}),
+]
+
+
+@pytest.mark.parametrize(("flags", "changed"), SETUPS)
+def test_a_dry_runs_commands_make_what_the_hook_makes(machine, flags, changed):
+    before = machine.state()
+    script = machine.event("up-client", *flags, "--dry-run", **changed)
+    assert machine.state() == before
+    sh("\n".join(line.replace("sysctl -w", "sysctl -q -w") for line in script))
+    pasted = machine.state()
+    for line in reversed(script):
+        if line.startswith("ip link add"):
+            sh(f"ip link del {line.split()[3]}")
+    sh("ip rule flush proto 50; ip route flush table all proto 50 2>/dev/null || :; nft flush ruleset")
+    assert machine.state() == before
+    machine.up(*flags, **changed)
+    assert alike(machine.state()) == alike(pasted)
+
+
+@pytest.mark.parametrize(("flags", "changed"), SETUPS)
+def test_repair_puts_back_everything_of_every_setup(machine, capfd, flags, changed):
+    machine.up(*flags, **changed)
+    made = machine.state()
+    sh("ip rule flush proto 50; ip route flush table all proto 50 2>/dev/null || :; nft flush ruleset")
+    for link in re.findall(r"^\d+: ((?:vti|xfrm)\d+)[@:]", sh("ip link"), re.M):
+        sh(f"ip link del {link}")
+    assert person(capfd, "repair")[0] == 0
+    assert alike(machine.state()) == alike(made)
+    machine.down(**changed)
+    assert person(capfd, "flush", "--force")[0] == 0
+    assert not re.search("vti1|xfrm[78]|xfrm42", sh("ip link")) and "proto 50" not in sh("ip rule; ip route show table all")
