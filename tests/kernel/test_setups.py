@@ -27,7 +27,11 @@ def is_blocked(destination):
 
 def alike(state):
     """A network state without what differs each time a link is made: its number, its place in a list, its link-local address."""
-    return sorted(re.sub(r"^\d+: |inet6 fe80:\S+|stable_secret:.*", "", line) for line in state.splitlines() if not line.startswith("fe80:"))
+    return sorted(
+        re.sub(r"^\d+: |inet6 fe80:\S+|stable_secret:.*", "", line)
+        for line in state.splitlines()
+        if not line.startswith("fe80:")
+    )
 
 
 def person(capfd, *words):

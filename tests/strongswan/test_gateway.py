@@ -57,7 +57,7 @@ conn gate
 class Gateway:
     """gate is 192.168.7.2 with 10.2.0.1 behind it; alice and bob are behind nat, which is 192.168.7.1 to it."""
 
-    def __init__(self, gate: Host, nat: Host, alice: Host, bob: Host) -> None:
+    def __init__(self, gate: Host, nat: Host, alice: Host, bob: Host, **configured: str) -> None:
         self.gate, self.nat, self.alice, self.bob = gate, nat, alice, bob
         self.calls = Calls(gate)
         self.before = ""
@@ -69,7 +69,8 @@ class Gateway:
         nat.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         nat.run("nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; };"
                        "add rule ip nat out oifname eth0 masquerade")  # fmt: skip
-        gate.charon(conf=GATE_CONF, secrets=SECRETS, charon=CHARON % ("    install_routes = no", 2))
+        files = configured or {"conf": GATE_CONF, "secrets": SECRETS}
+        gate.charon(**files, charon=CHARON % ("    install_routes = no", 2))
         self.start(alice)
         self.start(bob)
 
