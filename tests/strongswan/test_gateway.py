@@ -34,7 +34,7 @@ conn rw
     rightsourceip=%config
     mark=%unique
     dpdaction=clear
-    dpddelay=2s
+    dpddelay=8s
     auto=add
 """
 PEER_CONF = """
