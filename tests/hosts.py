@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -217,6 +218,12 @@ class Host:
         words = ["ping", "-n", "-q", "-i", "0.2", "-W", "2", "-c", str(count), *(["-I", source] if source else []), address]
         found = re.search(r"(\d+) received", self.run(*words, check=False))
         return int(found[1]) if found else 0
+
+
+def changes(before: str, after: str) -> list[str]:
+    """What one network state has and another has not, a line each; in whatever order they tell it."""
+    old, new = Counter(before.splitlines()), Counter(after.splitlines())
+    return [*(f"- {line}" for line in old - new), *(f"+ {line}" for line in new - old)]
 
 
 def wire(one: Host, other: Host, name: str = "eth0", addresses: Iterable[tuple[str, str]] = ()) -> None:

@@ -5,7 +5,7 @@ from shlex import quote
 
 from . import clamp
 from .kind import KINDS
-from .messages import GROUP, PROTOCOL
+from .messages import GROUP, OWN_PACKETS, PROTOCOL
 from .state import RT_TABLE_MAIN, Address, Clamp, Link, Noun, Route, Rule, Setting, Step
 
 
@@ -89,6 +89,7 @@ def _route(step: Step, route: Route, name: str) -> list[str]:
 def _rule(step: Step, rule: Rule, _name: str) -> list[str]:
     words = ["ip", *(["-6"] if rule.family == 6 else []), "rule", "del" if step.new is None else "add"]
     words += ["pref", str(rule.priority), *(["to", str(rule.to)] if rule.to else [])]
+    words += ["iif", OWN_PACKETS, "ipproto", "udp", "sport", str(rule.port)] if rule.port else []
     words += ["lookup", str(rule.table)] if rule.table else ["type", "unreachable"]
     if rule.suppress is not None:
         words += ["suppress_prefixlength", str(rule.suppress)]

@@ -21,6 +21,8 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_UNREACHABLE = 1, 7
 FR_ACT_TO_TBL, FR_ACT_UNREACHABLE = 1, 7
 IFF_UP, IFF_MULTICAST = 1, 0x1000
+OWN_PACKETS = "lo"
+"""The incoming interface of what this host itself sends (ip-rule(8))."""
 IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
 AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 DEFAULT_METRIC = {4: 0, 6: 1024}
@@ -174,6 +176,9 @@ def rule(noun: Rule) -> Any:
     made["attrs"] = rt.attributes(
         (
             ("FRA_DST", noun.to.network_address.packed if noun.to else None),
+            ("FRA_IIFNAME", OWN_PACKETS if noun.port else None),
+            ("FRA_IP_PROTO", socket.IPPROTO_UDP if noun.port else None),
+            ("FRA_SPORT_RANGE", {"start": noun.port, "end": noun.port} if noun.port else None),
             ("FRA_PRIORITY", noun.priority),
             ("FRA_SUPPRESS_PREFIXLEN", noun.suppress),
             ("FRA_TABLE", noun.table or None),
@@ -183,22 +188,21 @@ def rule(noun: Rule) -> Any:
     return made
 
 
-RULE_MORE = ("FRA_SRC", "FRA_IIFNAME", "FRA_FWMARK")
-"""What a rule of ours never has."""
-
-
 def read_rule(found: Any) -> Rule | None:
     """The rule that a message tells of; None for one that is unlike any of ours."""
-    to, suppress = found.get_attr("FRA_DST"), found.get_attr("FRA_SUPPRESS_PREFIXLEN")
-    if found["action"] not in (FR_ACT_TO_TBL, FR_ACT_UNREACHABLE) or any(found.get_attr(name) for name in RULE_MORE):
-        return None
-    return Rule(
+    to, suppress, ports = (found.get_attr(f"FRA_{name}") for name in ("DST", "SUPPRESS_PREFIXLEN", "SPORT_RANGE"))
+    read = Rule(
         family=4 if found["family"] == AF[4] else 6,
         priority=found.get_attr("FRA_PRIORITY") or 0,
         to=ip_network((bytes(to), found["dst_len"])) if to else None,
         table=(found.get_attr("FRA_TABLE") or found["table"]) if found["action"] == FR_ACT_TO_TBL else 0,
         suppress=None if suppress in (None, 0xFFFFFFFF) else suppress,
+        port=ports["start"] if ports else None,
     )
+    told = (found.get_attr("FRA_IIFNAME"), found.get_attr("FRA_IP_PROTO") or 0, ports and ports["end"])
+    ours = (OWN_PACKETS, socket.IPPROTO_UDP, read.port) if read.port else (None, 0, None)
+    others = found.get_attr("FRA_SRC") or found.get_attr("FRA_FWMARK")
+    return None if others or told != ours or found["action"] not in (FR_ACT_TO_TBL, FR_ACT_UNREACHABLE) else read
 
 
 def ip(raw: bytes) -> IPAddress:

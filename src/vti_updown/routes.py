@@ -1,9 +1,10 @@
 """Which routes and rules an event asks for. Networks that the peer chose are looked at closely, those of the settings are not.
 
 A full tunnel, which is everything or contains the peer, is routed in a table of its own by rules of four priorities:
-packets to the peer go by the main table (1) or nowhere (2), what the main table knows better than by its default route
-goes there (3), and all else through the tunnel (4). All full tunnels share them; the newest has the table's default route.
-Source: wg-quick(8) for (3); the rest is what a VTI needs, whose outer packets are routed by the same rules.
+packets to the peer, and IKE's own to wherever, go by the main table (1) or nowhere (2), what the main table knows better
+than by its default route goes there (3), and all else through the tunnel (4). All full tunnels share them; the newest has
+the table's default route. Sources: wg-quick(8) for (3); a tunnel's outer packets are routed by the same rules, and MOBIKE
+(RFC 4555, section 3.10) tries all addresses of the peer, so that IKE would find its way into the tunnel.
 """
 
 from ipaddress import ip_network
@@ -18,6 +19,8 @@ FULL_TABLE = 0x767469
 """The table of full tunnels, "vti" in ASCII: nobody else's, and always the same, so that charon can be told to ignore it."""
 FULL_PRIORITY = 15000
 """Of the first of the four rules; behind a VRF's (1000) and charon's own (220), before the main table's (32766)."""
+IKE_PORTS = (500, 4500)
+"""That charon sends from (RFC 7296, section 2.23; strongswan.conf port, port_nat_t)."""
 FULL_METRIC = 1 << 31
 """charon's install_routes = yes has it look for the peer in all tables, by prefix and then by metric, whatever the rules
 (kernel_netlink_net.c get_route()). With this much added to a full tunnel's metric it takes the uplink's route."""
@@ -69,12 +72,12 @@ def rules(found: list[Way], event: Event) -> list[Rule]:
     tables = dict.fromkeys(way.table for way in found if way.full)
     if not tables:
         return []
-    made = []
-    if event.peer is not None and event.peer.version == event.family:
-        to = ip_network(event.peer)
-        made += [Rule(event.family, FULL_PRIORITY, to, RT_TABLE_MAIN), Rule(event.family, FULL_PRIORITY + 1, to, 0)]
-    made.append(Rule(event.family, FULL_PRIORITY + 2, None, RT_TABLE_MAIN, 0))
-    return made + [Rule(event.family, FULL_PRIORITY + 3, None, table) for table in tables]
+    peer = event.peer if event.peer is not None and event.peer.version == event.family else None
+    outside = [Rule(event.family, FULL_PRIORITY, ip_network(peer), RT_TABLE_MAIN)] if peer else []
+    outside += [Rule(event.family, FULL_PRIORITY, None, RT_TABLE_MAIN, port=port) for port in IKE_PORTS]
+    nowhere = [rule._replace(priority=FULL_PRIORITY + 1, table=0) for rule in outside]
+    nearer = Rule(event.family, FULL_PRIORITY + 2, None, RT_TABLE_MAIN, suppress=0)
+    return [*outside, *nowhere, nearer, *(Rule(event.family, FULL_PRIORITY + 3, None, table) for table in tables)]
 
 
 def never(net: IPNetwork) -> str | None:

@@ -181,7 +181,15 @@ class fib_rule_hdr(nlmsg):  # type: ignore[misc]
         (14, "FRA_SUPPRESS_PREFIXLEN", "uint32"),
         (15, "FRA_TABLE", "uint32"),
         (21, "FRA_PROTOCOL", "uint8"),
+        (22, "FRA_IP_PROTO", "uint8"),
+        (23, "FRA_SPORT_RANGE", "port_range"),
     )
+
+    class port_range(nla):  # type: ignore[misc]
+        """struct fib_rule_port_range."""
+
+        __slots__ = ()
+        fields = (("start", "H"), ("end", "H"))
 
 
 class nlmsgerr(nlmsg):  # type: ignore[misc]

@@ -113,10 +113,13 @@ class Rule(NamedTuple):
     """To look up; 0: unreachable."""
     suppress: int | None = None
     """Routes with a prefix of this length or shorter do not count (suppress_prefixlength)."""
+    port: int | None = None
+    """Only this host's own UDP packets from this port; None: all."""
 
     @property
     def key(self) -> str:
-        return f"rule {self.family} {self.priority} to {self.to} table {self.table} suppress {self.suppress}"
+        what = f"{self.priority} to {self.to} from port {self.port}"
+        return f"rule {self.family} {what} table {self.table} suppress {self.suppress}"
 
     @property
     def link(self) -> str:

@@ -135,19 +135,22 @@ def test_a_full_tunnel_has_a_table_and_rules_of_its_own():
     assert route.metric > 1 << 30  # charon, which ignores rules, shall like the uplink's better
     peer = ip_network("192.168.0.2")
     assert of(Rule, made) == [
-        Rule(4, 15000, peer, 254), Rule(4, 15001, peer, 0), Rule(4, 15002, None, 254, 0), Rule(4, 15003, None, FULL_TABLE)
-    ]  # fmt: skip
+        *(Rule(4, 15000, *what) for what in ((peer, 254), (None, 254, None, 500), (None, 254, None, 4500))),
+        *(Rule(4, 15001, *what) for what in ((peer, 0), (None, 0, None, 500), (None, 0, None, 4500))),
+        Rule(4, 15002, None, 254, 0),
+        Rule(4, 15003, None, FULL_TABLE),
+    ]
 
 
-def test_a_full_tunnel_of_the_other_family_needs_no_way_out_for_the_peer():
+def test_a_full_tunnel_of_the_other_family_needs_no_way_out_for_the_peer_but_for_ike():
     made = wishes(EVERYTHING, "up-client-v6")
-    assert of(Rule, made) == [Rule(6, 15002, None, 254, 0), Rule(6, 15003, None, FULL_TABLE)]
+    assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
 
 
 @pytest.mark.parametrize("net", ["192.0.0.0/8", "192.168.0.2/32"])
 def test_any_route_that_contains_the_peer_is_a_full_tunnel(net):
     made = wishes(Settings(routes=(WantedRoute(ip_network(net)),)))
-    assert [one.table for one in of(Route, made)] == [FULL_TABLE] and len(of(Rule, made)) == 4
+    assert [one.table for one in of(Route, made)] == [FULL_TABLE] and len(of(Rule, made)) == 8
 
 
 def test_a_full_tunnel_in_the_main_table_is_refused():
@@ -225,7 +228,7 @@ def test_block_stands_behind_every_route():
     made = wishes(OFFICE._replace(when_down="block"))
     assert made.standing == (Route(ip_network("10.2.0.0/16"), 254, 0xFFFFFFFF, "", None),)
     full = wishes(EVERYTHING._replace(when_down="block"))
-    assert [type(noun) for noun in full.standing] == [Route, Rule, Rule, Rule, Rule]
+    assert [type(noun) for noun in full.standing] == [Route, *[Rule] * 8]
 
 
 def test_keep_stands_without_what_the_peer_handed_out():
