@@ -19,6 +19,8 @@ from .text import fitted, line, shown
 Wanted = Callable[[Event], Settings]
 """Reads the settings of an event's connection, or raises Refusal. A `down` reads them only where its `up` is on no record."""
 
+CHARON_TABLE = 220
+"""Where charon's install_routes = yes puts its routes, which come before all others (strongswan.conf, charon.routing_table)."""
 LINES = 3
 """How many lines an event may print."""
 
@@ -147,7 +149,17 @@ def _up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kerne
     replaced = [key for number in change.replaces for key in ledger.end(number)]
     if replaced:
         take(replaced, ledger, kernel)
-    return _report_up(event, change, taken, ledger)
+    return _report_up(event, change, taken, _overruled(change, ledger, kernel), ledger)
+
+
+def _overruled(change: Change, ledger: Ledger, kernel: Kernel) -> list[str]:
+    """What to tell the user where charon's own routes come before ours, and packets go out in clear."""
+    for noun in ledger.wished(change.own).values():
+        if isinstance(noun, Route) and noun.link and not noun.netns:
+            first = noun.destination[1] if noun.destination.num_addresses > 2 else noun.destination[0]
+            if kernel.table_of(first) == CHARON_TABLE:
+                return [f"packets to {noun.destination} take charon's own route; set charon.install_routes = no"]
+    return []
 
 
 def _withdraw(change: Change, charon: str, ledger: Ledger) -> None:
@@ -310,7 +322,7 @@ def answers(event: Event, settings: Settings, ledger: Ledger, kernel: Kernel, mo
 # What is said
 
 
-def _report_up(event: Event, change: Change, taken: Taken, ledger: Ledger) -> Report:
+def _report_up(event: Event, change: Change, taken: Taken, overruled: list[str], ledger: Ledger) -> Report:
     wished = ledger.wished(change.own).values()
     links = [noun for noun in wished if isinstance(noun, Link)]
     names = ", ".join(link.name for link in links)
@@ -318,7 +330,7 @@ def _report_up(event: Event, change: Change, taken: Taken, ledger: Ledger) -> Re
     items = [
         _said(noun) for noun in wished if isinstance(noun, Address | Route) and noun.link and noun.key not in taken.foreign
     ]
-    lines = _lines(event, fitted(head, items), [*change.notes, *taken.notes, *taken.failures])
+    lines = _lines(event, fitted(head, items), [*overruled, *change.notes, *taken.notes, *taken.failures])
     return Report(lines, 0, change.command, links[0].name)
 
 

@@ -21,6 +21,7 @@ from .messages import (
     IN6_ADDR_GEN_MODE_EUI64,
     IN6_ADDR_GEN_MODE_NONE,
     PROTOCOL,
+    RTM_F_LOOKUP_TABLE,
     RTN_UNICAST,
     RTN_UNREACHABLE,
     address,
@@ -99,6 +100,11 @@ class Kernel:
         found = self._link(name, netns)
         return found is not None and found.get_attr("IFLA_GROUP") == GROUP
 
+    def table_of(self, destination: IPAddress) -> int:
+        """The table whose route packets to `destination` take; 0 where there is no route."""
+        found = self._way_to(destination)
+        return 0 if found is None else int(found.get_attr("RTA_TABLE") or found["table"])
+
     def path_mtu(self, destination: IPAddress) -> int | None:
         """Bytes that a packet to `destination` may have: what its route says or has learned, else its link; None where there is
         no route.
@@ -148,6 +154,7 @@ class Kernel:
         """What the kernel's own look-up of a route says; None where there is none."""
         bits = destination.max_prefixlen
         wanted = message(rt.rtmsg, family=AF[destination.version], dst_len=bits, src_len=bits if source else 0)
+        wanted["flags"] = RTM_F_LOOKUP_TABLE
         wanted["attrs"] = rt.attributes((("RTA_DST", destination.packed), ("RTA_SRC", source and source.packed)))
         try:
             return self._request("", rt.RTM_GETROUTE, wanted)[0]

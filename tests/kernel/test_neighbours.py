@@ -269,3 +269,12 @@ def a_link():
 def take(kernel, applied, wished, beside=()):
     for step in difference(applied, wished, beside):
         kernel.take(step)
+
+
+def test_charons_own_route_in_the_way_is_told(machine):
+    """With install_routes = yes packets never reach a VTI: charon's table comes first, and no mark is on them."""
+    machine.run("ip", "rule", "add", "pref", "220", "lookup", "220")
+    machine.run("ip", "route", "add", "10.2.0.0/16", "dev", "eth0", "table", "220")
+    lines = machine.up("--route", "10.2.0.0/16")
+    assert lines[1:] == ["gw: packets to 10.2.0.0/16 take charon's own route; set charon.install_routes = no"]
+    machine.down()
