@@ -500,3 +500,66 @@ def test_repair_puts_back_everything_of_every_setup(machine, capfd, flags, chang
     machine.down(**changed)
     assert person(capfd, "flush", "--force")[0] == 0
     assert not re.search("vti1|xfrm[78]|xfrm42", sh("ip link")) and "proto 50" not in sh("ip rule; ip route show table all")
+
+
+def test_kind_and_local_end_are_those_of_the_settings(machine):
+    before = machine.state()
+    both = {"IF_ID_IN": 42, "IF_ID_OUT": 42}
+    machine.up(*NET, "--kind", "vti", "--local", "any", **both)
+    assert "vti remote 192.168.0.2 local any" in sh("ip -d link show vti1")
+    machine.down(**both)
+    machine.up(*NET, **both)
+    assert "xfrm if_id 0x2a" in sh("ip -d link show xfrm42")
+    machine.down(**both)
+    assert machine.state() == before
+
+
+def test_prepare_of_an_if_id_needs_no_endpoints(machine, capfd):
+    before = machine.state()
+    file = config('[connection.gw]\nif_id = [42, 43]\nroutes = ["10.2.0.0/16"]\nwhen_down = "keep"\nname = "x{if_id:08x}"\n')
+    assert person(capfd, "prepare", *file)[0] == 0
+    assert machine.routes("x0000002b") == ["10.2.0.0/16 proto 50 scope link"] and "xfrm if_id 0x2a" in sh(
+        "ip -d link show x0000002a"
+    )
+    ids = XFRM | {"IF_ID_IN": 42, "IF_ID_OUT": 43}
+    assert machine.up(*file, **ids)[0].startswith("gw: x0000002b, x0000002a up")
+    machine.down(**ids)
+    assert person(capfd, "release")[0] == 0
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("name", [(), ("--name", "office")], ids=["default", "chosen"])
+def test_a_kept_link_follows_an_if_id_that_is_new_each_time(machine, capfd, name):
+    """if_id = %unique: there is one link, and with a chosen name it is the same one."""
+    before = machine.state()
+    old, new = (XFRM | {"IF_ID_IN": n, "IF_ID_OUT": n, "UNIQUEID": n} for n in (7, 8))
+    keep = (*NET, "--when-down", "keep", *name)
+    machine.up(*keep, **old)
+    link = "office" if name else "xfrm7"
+    index = ifindex(link)
+    machine.down(**old)
+    machine.up(*keep, **new)
+    link = "office" if name else "xfrm8"
+    assert "xfrm if_id 0x8" in sh(f"ip -d link show {link}") and "if_id 0x7" not in sh("ip -d link")
+    assert machine.routes(link) == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+    assert (ifindex(link) == index) == bool(name)
+    machine.down(**new)
+    assert machine.routes(link) == ["10.2.0.0/16 proto 50 scope link"]
+    assert person(capfd, "release")[0] == 0
+    assert machine.state() == before
+
+
+def test_make_before_break_with_unique_if_ids_loses_no_route(machine):
+    """The newest link has the route, and the old one's down does not take it along; in both families."""
+    before = machine.state()
+    old, new = (XFRM | {"IF_ID_IN": n, "IF_ID_OUT": n, "UNIQUEID": n} for n in (7, 8))
+    both = (*NET, "--route", "fd00:2::/32")
+    for ids in (old, new):
+        machine.up(*both, **ids)
+        machine.up(*both, verb="up-client-v6", **ids)
+    machine.down(**old)
+    machine.down(verb="down-client-v6", **old)
+    assert "dev xfrm8" in sh("ip route get 10.2.0.1") and "dev xfrm8" in sh("ip -6 route get fd00:2::1")
+    machine.down(**new)
+    machine.down(verb="down-client-v6", **new)
+    assert machine.state() == before
