@@ -154,7 +154,8 @@ class Kernel:
         """What the kernel's own look-up of a route says; None where there is none."""
         bits = destination.max_prefixlen
         wanted = message(rt.rtmsg, family=AF[destination.version], dst_len=bits, src_len=bits if source else 0)
-        wanted["flags"] = RTM_F_LOOKUP_TABLE
+        if destination.version == 4:  # IPv6 tells the table by itself, and takes no such flag
+            wanted["flags"] = RTM_F_LOOKUP_TABLE
         wanted["attrs"] = rt.attributes((("RTA_DST", destination.packed), ("RTA_SRC", source and source.packed)))
         try:
             return self._request("", rt.RTM_GETROUTE, wanted)[0]

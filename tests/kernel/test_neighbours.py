@@ -271,10 +271,13 @@ def take(kernel, applied, wished, beside=()):
         kernel.take(step)
 
 
-def test_charons_own_route_in_the_way_is_told(machine):
+@FAMILIES
+def test_charons_own_route_in_the_way_is_told(machine, suffix, net, address):
     """With install_routes = yes packets never reach a VTI: charon's table comes first, and no mark is on them."""
-    machine.run("ip", "rule", "add", "pref", "220", "lookup", "220")
-    machine.run("ip", "route", "add", "10.2.0.0/16", "dev", "eth0", "table", "220")
-    lines = machine.up("--route", "10.2.0.0/16")
-    assert lines[1:] == ["gw: packets to 10.2.0.0/16 take charon's own route; set charon.install_routes = no"]
-    machine.down()
+    family = "-6" if suffix else "-4"
+    machine.run("ip", family, "rule", "add", "pref", "220", "lookup", "220")
+    machine.run("ip", family, "route", "add", net, "dev", "eth0", "table", "220")
+    lines = machine.up("--route", net, verb=f"up-client{suffix}")
+    assert lines[1:] == [f"gw: packets to {net} take charon's own route; set charon.install_routes = no"]
+    assert address in lines[0]
+    machine.down(verb=f"down-client{suffix}")
