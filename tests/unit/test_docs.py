@@ -1,6 +1,8 @@
 """The documents name what there is."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -17,3 +19,15 @@ def test_readme_has_a_row_for_every_flag():
 
     readme = (ROOT / "README.md").read_text()
     assert [flag.name for flag in FLAGS if f"`--{flag.name}" not in readme] == []
+
+
+def test_every_cell_of_what_is_supported_is_a_test_and_each_kind_has_its_cell():
+    text = (ROOT / "README.md").read_text().partition("## What is supported\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(test_[^`]+)`", text))
+    collected = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests/strongswan"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    there = set(re.findall(r"(?m)^tests/strongswan/\S+::(test_.+)$", collected))
+    assert named - there - {one.partition("[")[0] for one in there} == set()
+    assert {one for one in there if one.startswith("test_packets_pass[")} <= named
