@@ -65,7 +65,6 @@ QUICK = (
     "vti-IPv4-ipsec.conf-virtual-IPs",
     "vti6-IPv6-swanctl.conf-subnet",
     "xfrm-IPv4-swanctl.conf-virtual-IPs",
-    "xfrm-IPv6-swanctl.conf-subnet",
 )
 EACH_CELL = pytest.mark.parametrize(
     "cell", [pytest.param(cell, marks=() if str(cell) in QUICK else pytest.mark.slow, id=str(cell)) for cell in CELLS]
