@@ -38,6 +38,8 @@ DEFAULT_METRIC = {4: 0, 6: 1024}
 """What a route has that was made with none: IP6_RT_PRIO_USER (ipv6_route.h)."""
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
+ANY_NAME = "vti%d"
+"""Has the kernel take the first number that is free."""
 SIOCGETTUNNEL = 0x89F0
 
 
@@ -278,17 +280,12 @@ class Kernel:
         return Outcome(self.links[link.key])
 
     def _created(self, link: Link) -> Applied:
-        """Makes the link, or finds the one that has its endpoints."""
-        if not (link.kind == "vti" and _is_bound(link, self._way_out(link))):
-            message = rt.ifinfmsg()
-            message["attrs"] = [("IFLA_IFNAME", link.name), ("IFLA_GROUP", GROUP), ("IFLA_LINKINFO", _link_info(link))]
-            try:
-                self._socket.request(rt.RTM_NEWLINK, message, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
-                return self._made(link)
-            except rt.NetlinkError as error:
-                if error.errno != errno.EEXIST:
-                    raise
-        if (found := self.same_link(link)) is None:
+        """Makes the link, or finds the one that has its endpoints. Where another has the name by now, it takes a free one."""
+        bound = link.kind == "vti" and _is_bound(link, self._way_out(link))
+        if not bound and (made := self._made(link, link.name)) is not None:
+            return made
+        found = self.same_link(link) or self._made(link, ANY_NAME)
+        if found is None:
             raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
         assert isinstance(found.noun, Link)
         if found.borrowed and (found.noun.okey, found.noun.ikey) != (link.okey, link.ikey):
@@ -299,11 +296,20 @@ class Kernel:
             )
         return found
 
-    def _made(self, link: Link) -> Applied:
-        made = self._link(link.name)
+    def _made(self, link: Link, name: str) -> Applied | None:
+        """Makes the link under this name; None where a link is there with the name, or the endpoints."""
+        message = rt.ifinfmsg()
+        message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_GROUP", GROUP), ("IFLA_LINKINFO", _link_info(link))]
+        try:
+            self._socket.request(rt.RTM_NEWLINK, message, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+        except rt.NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            return None
+        made = self._link(name)
         if made is not None:
             return Applied(link, True, made["index"])
-        # Somebody, udev perhaps, has renamed it since.
+        # The kernel has named it, or somebody, udev perhaps, has renamed it since.
         if (renamed := self.same_link(link)) is None:
             raise OSError(errno.ENODEV, "it vanished as soon as it was made")
         return renamed
