@@ -21,7 +21,7 @@ test: unit ## all tests; boots a virtual machine where this kernel has no VTI (r
 
 test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
 	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tests/run.py unit tests/unit
-	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tests/run.py oldest tests/unit tests/kernel/test_hook.py tests/kernel/test_upkeep.py
+	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tests/run.py oldest tests/kernel/test_hook.py tests/kernel/test_upkeep.py
 	VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tests/run.py kernel tests/kernel \
 		--and python3 tests/run.py strongswan tests/strongswan
 

@@ -275,7 +275,10 @@ def answers(event: Event, settings: Settings, ledger: Ledger, kernel: Kernel, mo
     def free_name(link: Link, names: Iterable[str], chosen: str | None) -> str:
         there = ledger.applied([link.key]).get(link.key)
         if there is not None and isinstance(there.noun, Link):
-            return there.noun.name
+            name = there.noun.name  # unless it was taken away, and another has the name by now
+            stands = there.ifindex is not None and kernel.link_exists(there.ifindex, link.netns)
+            if stands or not kernel.link_exists(name, link.netns):
+                return name
         if chosen is not None:
             if not kernel.link_exists(chosen, link.netns):
                 return chosen
@@ -347,7 +350,9 @@ def _report_down(event: Event, change: Change, link: Link | None, taken: Taken, 
     elif link is None:
         head = f"{name}: its up had failed, nothing to take away"
     elif holders := len([holder for holder in ledger.holders(link.key) if holder.charon != STANDING]):
-        head = f"{name}: {link.name} stays, held by {holders} more"
+        now = ledger.wished([link.key])[link.key]
+        assert isinstance(now, Link)
+        head = f"{name}: {now.name} stays, held by {holders} more"
         gone = (step.noun for step in taken.steps if step.new is None and step.noun.link == link.key)
         items = [f"without {_said(noun)}" for noun in gone if isinstance(noun, Address | Route)]
     elif ledger.holders(link.key):

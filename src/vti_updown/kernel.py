@@ -434,39 +434,13 @@ class Kernel:
         return int(found["index"])
 
     def _created(self, link: Link) -> Applied:
-        """Makes the link, or finds the one that has its key."""
+        """Makes the link, or finds the one that has its key. Where another has the name by now, it takes a free one."""
         if link.netns and (there := self.same_link(link)) is not None:
             return there
-        wanted = rt.ifinfmsg()
-        wanted["attrs"] = rt.attributes(
-            (
-                ("IFLA_IFNAME", link.name),
-                ("IFLA_GROUP", GROUP),
-                ("IFLA_MASTER", self._index(link.master, "") or None),
-                ("IFLA_LINKINFO", link_info(link, self._device(link))),
-            )
-        )
-        if link.kind == "vti" and not link.device and is_bound(link, self._way_out(link)):
-            return self._there_already(link)
-        try:
-            self._request("", rt.RTM_NEWLINK, wanted, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
-        except rt.NetlinkError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            return self._there_already(link)
-        if link.netns:
-            self._move(link)
-        made = self._link(link.name, link.netns)
-        if made is not None:
-            return Applied(link._replace(own_link_local=False), True, made["index"])
-        # Somebody, udev perhaps, has renamed it since.
-        if (renamed := self.same_link(link)) is None:
-            raise OSError(errno.ENODEV, "it vanished as soon as it was made")
-        return renamed
-
-    def _there_already(self, link: Link) -> Applied:
-        """The link that has this one's key, or its endpoints; raises Refusal where it has other keys, and is not ours."""
-        found = self.same_link(link)
+        bound = link.kind == "vti" and not link.device and is_bound(link, self._way_out(link))
+        if not bound and (made := self._made(link, link.name)) is not None:
+            return made
+        found = self.same_link(link) or self._made(link, f"{'xfrm' if link.if_id else 'vti'}%d")
         if found is None:
             raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
         was = found.noun
@@ -479,19 +453,47 @@ class Kernel:
             )
         return found
 
-    def _move(self, link: Link) -> None:
-        """Moves a link that was made here to its namespace, where it goes on to use what lies here."""
-        made = self._link(link.name)
-        if made is None:
+    def _made(self, link: Link, name: str) -> Applied | None:
+        """Makes the link under this name, of which the kernel fills in a %d; None where there is one with it, or the key."""
+        wanted = rt.ifinfmsg()
+        wanted["attrs"] = rt.attributes(
+            (
+                ("IFLA_IFNAME", name),
+                ("IFLA_GROUP", GROUP),
+                ("IFLA_MASTER", self._index(link.master, "") or None),
+                ("IFLA_LINKINFO", link_info(link, self._device(link))),
+            )
+        )
+        try:
+            self._request("", rt.RTM_NEWLINK, wanted, rt.NLM_F_CREATE | rt.NLM_F_EXCL)
+        except rt.NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            return None
+        made = self._link(name)
+        # Without one the kernel has named it, or somebody, udev perhaps, has renamed it since.
+        found = Applied(link, True, made["index"]) if made is not None else self._find(link, "")
+        if found is None:
             raise OSError(errno.ENODEV, "it vanished as soon as it was made")
-        wanted = message(rt.ifinfmsg, index=made["index"])
+        if link.netns:
+            found = self._moved(link, found)
+        assert isinstance(found.noun, Link)
+        return found._replace(noun=found.noun._replace(own_link_local=False))
+
+    def _moved(self, link: Link, made: Applied) -> Applied:
+        """Moves a link that was made here to its namespace, where it goes on to use what lies here."""
+        wanted = message(rt.ifinfmsg, index=made.ifindex)
         try:
             with opened(link.netns) as there:
-                wanted["attrs"] = [("IFLA_NET_NS_FD", there)]
+                wanted["attrs"] = [("IFLA_IFNAME", link.name), ("IFLA_NET_NS_FD", there)]
                 self._request("", rt.RTM_NEWLINK, wanted)
         except OSError:
-            self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=made["index"]))
+            self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=made.ifindex))
             raise
+        found = self._find(link, link.netns)
+        if found is None:
+            raise OSError(errno.ENODEV, "it vanished as soon as it was moved")
+        return found
 
     def _put_setting(self, setting: Setting, where: Applied) -> Outcome:
         try:

@@ -6,6 +6,7 @@ import ipaddress
 import pytest
 
 from view import records, setting, view
+from vti_updown import upkeep
 from vti_updown.kernel import Kernel
 from vti_updown.state import Address, Applied, Link, Route, Step, difference
 
@@ -101,6 +102,27 @@ def test_a_route_that_another_put_in_the_place_of_ours_is_never_replaced(machine
     assert [link for link, _, _ in routes(net)] == ["lan"]
     machine.run("ip", version, "route", "del", net, "dev", "lan")
     assert not view().against(before)
+
+
+@pytest.mark.parametrize("then", ["up", "down", "repair"])
+def test_a_link_that_was_taken_away_is_made_anew_though_another_has_its_name_by_now(machine, then):
+    before = view()
+    machine.up(*NET)
+    machine.up("--no-routes", CONNECTION="b")
+    machine.run("sh", "-ec", "ip link del vti1; ip link add vti1 type dummy")
+    if then == "up":
+        assert machine.up("--no-routes", CONNECTION="c", UNIQUEID=3)[0].startswith("c: vti3 up, ")
+        machine.down(CONNECTION="c", UNIQUEID=3)
+    elif then == "down":
+        assert machine.down(CONNECTION="b")[0].startswith("b: vti0 stays, held by 1 more")
+    else:
+        upkeep.repair()
+    assert routes("10.2.0.0/16") == [("vti3" if then == "up" else "vti0", "10.3.0.1", 50)]
+    if then != "down":
+        machine.down(CONNECTION="b")
+    machine.down()
+    machine.run("ip", "link", "del", "vti1")
+    assert not view().against(before) and records() == ((), (), ())
 
 
 def test_udev_setting_the_policy_sysctl_again_leaves_nothing_wrong_behind_when_its_reference_goes(machine):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hosts import HOOK, Host, Stream
+from hosts import HOOK, WAIT_SECONDS, Host, Stream
 
 from .conftest import Figures, Pair
 
@@ -308,26 +308,38 @@ def test_link_takes_the_mark_of_the_newest(pair, figures):
     assert verbs(pair.down("unique")) == ["down"]
 
 
-class Slow:
-    """A wire so slow that what both sides begin at once crosses on it."""
+class Held:
+    """A wire that holds what either host sends until `release`, so that what both begin meanwhile crosses on it."""
 
     def __init__(self, pair: Pair) -> None:
         self._hosts = (pair.moon, pair.sun)
 
-    def __enter__(self) -> None:
-        for host in self._hosts:
-            host.run("tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "600ms")
+    def __enter__(self) -> "Held":
+        self._plug("add")
+        return self
+
+    def release(self) -> None:
+        self._plug("change", "plug", "release_indefinite")
 
     def __exit__(self, *_: object) -> None:
+        self._plug("del")
+
+    def _plug(self, verb: str, *words: str) -> None:
         for host in self._hosts:
-            host.run("tc", "qdisc", "del", "dev", "eth0", "root")
+            host.run("tc", "qdisc", verb, "dev", "eth0", "root", *(words or ["plug"]))
 
 
 def both_initiate(pair: Pair) -> None:
-    with Slow(pair):
-        started = pair.sun.start("swanctl", "--initiate", "--child", "site")
-        pair.moon.run("swanctl", "--initiate", "--child", "site")
-        started.wait(30)
+    begun = r"grep -c 'generating \(IKE_SA_INIT\|CREATE_CHILD_SA\) request' /run/charon.log"
+    with Held(pair) as wire:
+        started = []
+        for host in (pair.moon, pair.sun):
+            before = host.run("sh", "-c", f"{begun} || true").strip()
+            started.append(host.start("swanctl", "--initiate", "--child", "site"))
+            host.until(f"[ $({begun}) -gt {before} ]")
+        wire.release()
+        for one in started:
+            assert one.wait(WAIT_SECONDS) == 0
     assert verbs(pair.events(2)) == ["up", "up"]
 
 
@@ -346,7 +358,6 @@ def test_both_sides_initiate(pair, figures):
     assert verbs(pair.events(1)) == ["down"]
 
 
-@pytest.mark.slow  # what has to cross on the wire may not, on a busy machine
 @pytest.mark.parametrize("order", ["older", "newer"])
 def test_two_equal_child_sas_end_one_after_the_other(pair, figures, order):
     """Two byte-identical `up`s in one IKE_SA are two: the first `down` leaves the tunnel to the other, whichever ends.
