@@ -5,9 +5,12 @@ import ipaddress
 
 import pytest
 
+from conftest import sh
+from hosts import changes
 from view import records, setting, view
-from vti_updown import upkeep
+from vti_updown import people, upkeep
 from vti_updown.kernel import Kernel
+from vti_updown.routes import FULL_METRIC, FULL_TABLE
 from vti_updown.state import Address, Applied, Link, Route, Step, difference
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
@@ -303,3 +306,39 @@ def test_charons_own_route_in_the_way_is_told(machine, suffix, net, address):
     assert lines[1:] == [f"gw: packets to {net} take charon's own route; set charon.install_routes = no"]
     assert address in lines[0]
     machine.down(verb=f"down-client{suffix}")
+
+
+def test_rules_of_others_with_our_priorities_stay(machine):
+    """Equal to ours or not: a rule is known by all it says, and by our protocol number."""
+    for rule in (
+        "pref 15002 lookup main suppress_prefixlength 0",
+        "pref 15000 to 192.168.0.9 lookup main",
+        "pref 15003 lookup 77",
+    ):
+        machine.run("ip", "rule", "add", *rule.split())
+    before = machine.state()
+    machine.up("--route", "0.0.0.0/0")
+    assert "dev vti1" in sh("ip route get 8.8.8.8")
+    machine.down()
+    assert machine.state() == before
+
+
+def test_a_default_route_of_others_in_our_table_is_left_alone_and_named(machine):
+    """Another route in the table that full tunnels have is left alone, and so is all else of its owner's."""
+    table = str(FULL_TABLE)
+    machine.run("ip", "route", "add", "default", "dev", "eth0", "table", table, "metric", str(FULL_METRIC))
+    before = machine.state()
+    lines = machine.up("--route", "0.0.0.0/0")
+    assert lines[-1] == "gw: left alone: a route to 0.0.0.0/0 by eth0"
+    machine.down()
+    assert machine.state() == before
+
+
+def test_rules_that_networkd_deletes_come_back_with_repair(machine, capfd):
+    machine.up("--route", "0.0.0.0/0", "--when-down", "block")
+    made = machine.state()
+    machine.run("ip", "rule", "flush", "protocol", "50")
+    machine.run("ip", "route", "flush", "table", str(FULL_TABLE))
+    assert people.people(["repair"]) == 0
+    capfd.readouterr()
+    assert changes(made, machine.state()) == []
