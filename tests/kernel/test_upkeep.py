@@ -97,7 +97,7 @@ def test_repair_sets_a_link_up_that_lost_nothing_else_when_it_was_set_down(machi
     made = machine.state()
     machine.run("ip", "link", "set", "vti1", "down")
     assert machine.addresses("vti1") == ["10.3.0.1/32"]
-    assert command("repair")[1][-1] == "ip link set vti1 up alias 'vti-updown gw'"
+    assert command("repair")[1][-1] == "ip link set vti1 up mtu 1406 alias 'vti-updown gw'"
     assert machine.state() == made
 
 
