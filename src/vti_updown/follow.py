@@ -6,7 +6,7 @@ from typing import NamedTuple
 from .errors import Refusal
 from .kernel import Kernel, Outcome
 from .ledger import DatabaseError, Ledger
-from .state import Address, Applied, Clamp, Link, Step, difference, is_moved
+from .state import Address, Applied, Link, Step, about, difference, is_moved
 from .text import shown
 
 
@@ -27,16 +27,27 @@ class Taken(NamedTuple):
     spoilt: frozenset[str] = frozenset()
     """Keys of the links on which something could not be put."""
 
+    def and_then(self, other: "Taken") -> "Taken":
+        """These steps and then the other ones."""
+        return self._replace(
+            steps=[*self.steps, *other.steps],
+            names=self.names | other.names,
+            notes=[*self.notes, *other.notes],
+            failures=[*self.failures, *other.failures],
+            foreign=self.foreign | other.foreign,
+        )
+
 
 def with_doubts(keys: Iterable[str], ledger: Ledger, kernel: Kernel) -> list[str]:
     """`keys`, and those that an earlier event left in doubt, and all that stood on a link that somebody took away."""
     found = dict.fromkeys([*keys, *ledger.unsure()])
     for key, was in list(ledger.applied(found).items()):
-        if not isinstance(was.noun, Link) or (was.ifindex is not None and kernel.link_exists(was.ifindex, was.noun.netns)):
+        if not isinstance(was.noun, Link) or kernel.is_there(was):
             continue
         if not was.sure:  # where it is, and whose, may have been lost
             ledger.locate(key, kernel.same_link(was.noun))
         elif was.ifindex is not None:
+            ledger.locate(key, None)  # in a namespace made anew, its number may be another's
             on_it = ledger.on_link(key)
             ledger.doubt(on_it)
             found.update(dict.fromkeys(on_it))
@@ -128,5 +139,5 @@ def link_names(steps: Iterable[Step], ledger: Ledger) -> dict[str, str]:
     """The name of each link that the steps touch."""
     found = {step.noun.key: step.noun.name for step in steps if isinstance(step.noun, Link)}
     nouns = [noun for step in steps for noun in step if noun is not None]
-    there = ledger.applied({noun.on if isinstance(noun, Clamp) else noun.link for noun in nouns} - set(found))
+    there = ledger.applied(set(map(about, nouns)) - set(found))
     return {**found, **{key: was.noun.name for key, was in there.items() if isinstance(was.noun, Link)}}

@@ -11,9 +11,9 @@ from .event import Event, IPAddress, IPNetwork
 from .follow import Taken, link_names, steps_over, take, with_doubts
 from .kernel import Kernel
 from .ledger import STANDING, DatabaseError, Ledger, StorageError, opened, snapshot
-from .plan import plan
+from .plan import Plan, plan
 from .settings import Settings
-from .state import Address, Link, Noun, Route, Setting, Step
+from .state import Address, Link, Route, Setting, Step, about
 from .text import fitted, line, shown
 
 Wanted = Callable[[Event], Settings]
@@ -141,15 +141,19 @@ def _up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kerne
             ledger.add(charon, event, ())
             ledger.commit()
         raise
+    taken = settle(change, charon, ledger, kernel)
+    return _report_up(event, change, taken, _overruled(change, ledger, kernel), ledger)
+
+
+def settle(change: Change, charon: str, ledger: Ledger, kernel: Kernel) -> Taken:
+    """The kernel follows; what the change replaces goes once the new stands. Raises Refusal, with all as it was before."""
     taken = take(change.keys, ledger, kernel, change.own)
     if taken.refused is not None:
         _withdraw(change, charon, ledger)
         take([*change.keys, *(old.key for old, _ in change.moved)], ledger, kernel)
         raise taken.refused
     replaced = [key for number in change.replaces for key in ledger.end(number)]
-    if replaced:
-        take(replaced, ledger, kernel)
-    return _report_up(event, change, taken, _overruled(change, ledger, kernel), ledger)
+    return taken.and_then(take(replaced, ledger, kernel)) if replaced else taken
 
 
 def _overruled(change: Change, ledger: Ledger, kernel: Kernel) -> list[str]:
@@ -175,7 +179,9 @@ def _withdraw(change: Change, charon: str, ledger: Ledger) -> None:
 
 def _down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
     change = _begin_down(event, wanted, charon, ledger, kernel)
-    link = next((one.noun for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)), None)
+    links = [one.noun for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)]
+    # Where there are two, that by which packets leave is the one that the `up` was told of.
+    link = next((one for one in links if one.if_id == event.if_id_out), links[0] if links else None)
     taken = take(change.keys, ledger, kernel)
     return _report_down(event, change, link, taken, ledger)
 
@@ -185,8 +191,8 @@ def _begin_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel:
     settings = wanted(event)
     moved: list[tuple[Link, Link]] = []
     made = plan(event, settings, answers(event, settings, ledger, kernel, moved))
-    keys = list(dict.fromkeys(noun.key for noun in (*made.wishes, *made.standing)))
-    keys += ledger.clear_stale(process.alive, keys)
+    own = tuple(dict.fromkeys(noun.key for noun in (*made.wishes, *made.standing)))
+    keys = [*own, *ledger.clear_stale(process.alive, own)]
     for noun in made.wishes:
         if isinstance(noun, Link):
             _refuse_other_marks(event, noun, ledger, kernel)
@@ -195,7 +201,7 @@ def _begin_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel:
     replaces = [*ledger.standing(event), *(() if charon else ledger.equal(charon, event))]
     number = ledger.add(charon, event, made.wishes, settings.down or "")
     adds = (number, *((ledger.stand(held_as(event, settings), event, made.standing),) if made.standing else ()))
-    return Change(keys, number, tuple(keys), adds, tuple(replaces), tuple(moved), made.notes, settings.up or "")
+    return Change(keys, number, own, adds, tuple(replaces), tuple(moved), made.notes, settings.up or "")
 
 
 def held_as(event: Event, settings: Settings) -> str:
@@ -224,27 +230,30 @@ def _give_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: 
     Not the settings: who else of that family has need of them was lost, too, so they go with the link.
     """
     try:
-        made = _would_be(event, wanted, ledger, kernel)
+        settings, made = _would_be(event, wanted, ledger, kernel)
     except Refusal:
         return None
-    links = [noun.key for noun in made if isinstance(noun, Link)]
+    links = [noun.key for noun in made.wishes if isinstance(noun, Link)]
     if not ledger.applied(links):  # perhaps it was made while nothing could be recorded
-        ledger.adopt(charon, (one for one in kernel.ours() if one.noun.link in links))
+        ledger.adopt(charon, (one for one in kernel.ours() if about(one.noun) in links))
     numbers = [number for key in links if (number := ledger.adopted(key)) is not None]
     if not numbers:
         return None
-    on_it = [noun.key for noun in made if not isinstance(noun, Link | Setting)]
+    if made.standing and not ledger.standing(event):  # it was lost, too
+        ledger.stand(held_as(event, settings), event, made.standing)
+    on_it = [noun.key for noun in made.wishes if not isinstance(noun, Link | Setting)]
     keys = [key for number in numbers for key in ledger.give_up(number, on_it)]
+    keys = list(dict.fromkeys([*keys, *(noun.key for noun in made.standing)]))
     return Change(keys, numbers[0], (*keys, *links))
 
 
-def _would_be(event: Event, wanted: Wanted, ledger: Ledger, kernel: Kernel) -> tuple[Noun, ...]:
-    """The wishes of an event like this one; without the settings where those are wrong, since a `down` must not wait."""
+def _would_be(event: Event, wanted: Wanted, ledger: Ledger, kernel: Kernel) -> tuple[Settings, Plan]:
+    """What an event like this one wishes for; without the settings where those are wrong, since a `down` must not wait."""
     try:
         settings = wanted(event)
     except Refusal:
         settings = Settings()
-    return plan(event, settings, answers(event, settings, ledger, kernel, [])).wishes
+    return settings, plan(event, settings, answers(event, settings, ledger, kernel, []))
 
 
 def _refuse_other_marks(event: Event, link: Link, ledger: Ledger, kernel: Kernel) -> None:

@@ -40,11 +40,16 @@ from .messages import (
     rule,
     underlying,
 )
-from .namespace import opened, within
-from .state import Address, Applied, Clamp, IPAddress, Link, Noun, Route, Rule, Setting, Step
+from .namespace import home, names, opened, within
+from .state import Address, Applied, Clamp, IPAddress, Link, Noun, Route, Rule, Setting, Step, about
 from .text import shown
 
 N = TypeVar("N", Address, Route)
+
+
+ON_ITS_WAY = "vti-updown-new"
+"""What a link is called that was made here and is to be moved. With a name of its own it cannot be taken for a tunnel that is
+here to stay, and needs no name that is taken here."""
 
 
 class Outcome(NamedTuple):
@@ -98,7 +103,36 @@ class Kernel:
     def is_ours(self, name: str, netns: str = "") -> bool:
         """Whether the link of this name is there, and ours."""
         found = self._link(name, netns)
-        return found is not None and found.get_attr("IFLA_GROUP") == GROUP
+        return found is not None and self._is_ours(found, netns)
+
+    def is_there(self, link: Applied) -> bool:
+        """Whether a link that was applied is there, whatever its name is now."""
+        noun = link.noun
+        assert isinstance(noun, Link)
+        found = None if link.ifindex is None else self._link(link.ifindex, noun.netns)
+        if found is None or not noun.netns:
+            return found is not None
+        # The namespace may be another one of that name, which gives the same numbers out.
+        there = read_link(found) if self._is_at_home(found, noun.netns) else None
+        return there is not None and there.kind == noun.kind
+
+    def _is_ours(self, found: Any, netns: str) -> bool:
+        return bool(found.get_attr("IFLA_GROUP") == GROUP) and self._is_at_home(found, netns)
+
+    def _is_at_home(self, found: Any, netns: str) -> bool:
+        """Whether a link that is in the namespace `netns` was made in this one, where its outer packets go."""
+        return bool(found.get_attr("IFLA_LINK_NETNSID") == self._number_in(netns))
+
+    def _number_in(self, netns: str) -> int | None:
+        """What this namespace is called in another (ip-netns(8), "nsid"); None: it is the same; -1: it is not known there."""
+        if not netns:
+            return None
+        with home() as here, opened(netns) as there:
+            if os.path.sameopenfile(here, there):
+                return None
+            wanted = rt.rtgenmsg()
+            wanted["attrs"] = [("NETNSA_FD", here)]
+            return int(self._request(netns, rt.RTM_GETNSID, wanted)[0].get_attr("NETNSA_NSID"))
 
     def table_of(self, destination: IPAddress) -> int:
         """The table whose route packets to `destination` take; 0 where there is no route."""
@@ -189,11 +223,7 @@ class Kernel:
 
     def same_link(self, link: Link) -> Applied | None:
         """A link that is there with this one's key, whatever its name, and whether it is borrowed."""
-        if link.netns:
-            self._finish_move(link)
-        return self._find(link, link.netns)
-
-    def _find(self, link: Link, netns: str) -> Applied | None:
+        netns = link.netns
         wanted = rt.ifinfmsg()
         wanted["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
         device = self._device(link)
@@ -203,10 +233,10 @@ class Kernel:
             return None
         bound: Applied | None = None
         for found in there:
-            same = read_link(found, link.netns)
-            if same is None or same._replace(device=link.device).key != link.key:
+            same = self._read(found, link)
+            if same is None or same.key != link.key or not self._is_at_home(found, netns):
                 continue
-            there_is = Applied(same._replace(device=link.device), True, found["index"], found.get_attr("IFLA_GROUP") != GROUP)
+            there_is = Applied(same, True, found["index"], not self._is_ours(found, netns))
             # The underlying link is part of what a VTI is known by, but not of what an XFRM interface is.
             on = underlying(found)
             if link.local is None or on == (device or 0):
@@ -216,11 +246,18 @@ class Kernel:
                 bound = there_is._replace(borrowed=True)
         return bound
 
-    def _finish_move(self, link: Link) -> None:
-        """Takes away what an event that died has made of a link here, and not yet moved to its namespace."""
-        half = self._find(link, "")
-        if half is not None and not half.borrowed:
-            self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=half.ifindex))
+    def _read(self, found: Any, link: Link) -> Link | None:
+        """The tunnel interface that a message tells of, on the underlying link of `link` and in its namespace."""
+        read = read_link(found, link.netns)
+        return read and read._replace(device=link.device, master=self._name(found.get_attr("IFLA_MASTER"), link.netns))
+
+    def _clear_way(self) -> bool:
+        """Takes away what an event that died has made here and not yet moved to its namespace; whether there was any."""
+        half = self._link(ON_ITS_WAY)
+        if half is None or not self._is_ours(half, ""):
+            return False
+        self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=half["index"]))
+        return True
 
     def _device(self, link: Link) -> int | None:
         """The ifindex of the underlying link; None for none. Raises Refusal where it is not there."""
@@ -232,20 +269,45 @@ class Kernel:
         return int(found["index"])
 
     def ours(self) -> list[Applied]:
-        """All of ours in charon's own namespace, by group and protocol number: links, their settings, what is on them."""
+        """All of ours, by group and protocol number: links, their settings, what is on them. In other namespaces, what is where
+        a link of ours is: the rest may be of a hook there.
+        """
+        found = self._ours("")
+        for netns in names():
+            try:
+                found += self._ours(netns)
+            except OSError:  # no namespace, or gone
+                continue
+        return found
+
+    def _ours(self, netns: str) -> list[Applied]:
         links = [
-            Applied(link._replace(device=self._name(underlying(found))), True, found["index"])
-            for found in self._dump(rt.RTM_GETLINK, rt.ifinfmsg())
-            if found.get_attr("IFLA_GROUP") == GROUP and (link := read_link(found)) is not None
+            Applied(self._with_places(link, found), True, found["index"])
+            for found in self._dump(rt.RTM_GETLINK, rt.ifinfmsg(), netns)
+            if self._is_ours(found, netns) and (link := read_link(found, netns)) is not None
         ]
+        if netns and not links:
+            return []
         settings = [
             Applied(setting)
             for one in links
             for family in ("ipv4", "ipv6")
             if self._setting(setting := Setting(one.noun.key, family, "disable_policy", 1), one) == setting.value
         ]
-        standing = self._standing({one.ifindex: one.noun.key for one in links if one.ifindex is not None})
-        return [*links, *settings, *(Applied(noun) for noun, protocol in standing if protocol == PROTOCOL)]
+        standing = self._standing({one.ifindex: one.noun.key for one in links if one.ifindex is not None}, netns)
+        clamps = [Applied(found) for one in links if (found := self._clamp_of(one)) is not None]
+        return [*links, *settings, *(Applied(noun) for noun, protocol in standing if protocol == PROTOCOL), *clamps]
+
+    def _with_places(self, link: Link, found: Any) -> Link:
+        return link._replace(device=self._name(underlying(found)), master=self._name(found.get_attr("IFLA_MASTER"), link.netns))
+
+    def _clamp_of(self, link: Applied) -> Clamp | None:
+        """The clamp that is on a link."""
+        noun = link.noun
+        assert isinstance(noun, Link)
+        with within(noun.netns):
+            sizes = clamp.sizes(noun.name)
+        return None if sizes is None else Clamp(noun.key, noun.name, *sizes, noun.netns)
 
     def astray(self, applied: Mapping[str, Applied]) -> list[str]:
         """The keys of what is not there as it was applied: gone, changed, or a link that was set down."""
@@ -256,8 +318,8 @@ class Kernel:
                 there = self._there(mine, netns)
             except FileNotFoundError:
                 there = {}
-            lost += [key for key, one in mine.items() if there.get(key) != one.noun and not isinstance(one.noun, Clamp)]
-        return lost + [key for key, one in applied.items() if isinstance(one.noun, Clamp)]  # put again, whatever is there
+            lost += [key for key, one in mine.items() if there.get(key) != one.noun]
+        return lost
 
     def _there(self, applied: Mapping[str, Applied], netns: str) -> dict[str, Noun]:
         """What of `applied`, all in one namespace, is there, by key; what the user may change is as it was applied."""
@@ -274,7 +336,11 @@ class Kernel:
                 )
                 there[key] = was if applied[key].borrowed else link
         for key, one in applied.items():
-            if isinstance(one.noun, Setting) and self._setting(one.noun, applied.get(one.noun.link)) == one.noun.value:
+            if isinstance(one.noun, Clamp):
+                with within(netns):
+                    sizes = clamp.sizes(one.noun.name)
+                there |= {} if sizes is None else {key: one.noun._replace(ipv4=sizes[0], ipv6=sizes[1])}
+            elif isinstance(one.noun, Setting) and self._setting(one.noun, applied.get(one.noun.link)) == one.noun.value:
                 there[key] = one.noun
         return there
 
@@ -336,7 +402,7 @@ class Kernel:
             return self._put_rule(noun)
         if isinstance(noun, Route):
             return self._put_route(noun, old, last)
-        where = self._where(noun.on if isinstance(noun, Clamp) else noun.link)
+        where = self._where(about(noun))
         if isinstance(noun, Clamp):
             return self._put_clamp(noun, where)
         if isinstance(noun, Setting):
@@ -397,9 +463,10 @@ class Kernel:
 
     def _put_link(self, link: Link, new: bool) -> Outcome:
         known = self.links.get(link.key)
-        if not new and known is not None and known.ifindex is not None:
-            found = known
-        else:
+        found = None
+        if known is not None and known.ifindex is not None and not (new and known.borrowed):
+            found = self._as_it_is(known, link) if new else known
+        if found is None:
             found = self._created(link)
             if found.borrowed:
                 self.links[link.key] = found
@@ -424,6 +491,12 @@ class Kernel:
         self.links[link.key] = Applied(link._replace(name=was.name), True, index)
         return Outcome(self.links[link.key])
 
+    def _as_it_is(self, known: Applied, link: Link) -> Applied | None:
+        """The link that is to become `link`, whatever was done of it; None where it is gone."""
+        found = self._link(known.ifindex, link.netns) if known.ifindex is not None and self.is_there(known) else None
+        there = None if found is None else self._read(found, link)
+        return None if there is None else known._replace(noun=there)
+
     def _index(self, name: str, netns: str) -> int:
         """The ifindex of a link that a setting names; 0 for no name."""
         if not name:
@@ -438,8 +511,10 @@ class Kernel:
         if link.netns and (there := self.same_link(link)) is not None:
             return there
         bound = link.kind == "vti" and not link.device and is_bound(link, self._way_out(link))
-        if not bound and (made := self._made(link, link.name)) is not None:
+        if not bound and (made := self._made(link, ON_ITS_WAY if link.netns else link.name)) is not None:
             return made
+        if link.netns:
+            return self._created(link) if self._clear_way() else self._refuse_twin(link)
         found = self.same_link(link) or self._made(link, f"{'xfrm' if link.if_id else 'vti'}%d")
         if found is None:
             raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -452,6 +527,15 @@ class Kernel:
                 1,
             )
         return found
+
+    def _refuse_twin(self, link: Link) -> Applied:
+        """A link for another namespace is made here first, and here is one like it."""
+        here = self.same_link(link._replace(netns=""))
+        if here is None:
+            raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
+        name = shown(here.noun.name) if isinstance(here.noun, Link) else ""
+        what = f"cannot make link {link.name} in {shown(link.netns, 20)}: {name} has its endpoints or if_id"
+        raise Refusal(what, "a link can have them once, wherever it is moved to", 1)
 
     def _made(self, link: Link, name: str) -> Applied | None:
         """Makes the link under this name, of which the kernel fills in a %d; None where there is one with it, or the key."""
@@ -470,30 +554,29 @@ class Kernel:
             if error.errno != errno.EEXIST:
                 raise
             return None
-        made = self._link(name)
-        # Without one the kernel has named it, or somebody, udev perhaps, has renamed it since.
-        found = Applied(link, True, made["index"]) if made is not None else self._find(link, "")
-        if found is None:
-            raise OSError(errno.ENODEV, "it vanished as soon as it was made")
         if link.netns:
-            found = self._moved(link, found)
-        assert isinstance(found.noun, Link)
-        return found._replace(noun=found.noun._replace(own_link_local=False))
+            self._move(link)
+        made = self._link(link.name if link.netns else name, link.netns)
+        if made is not None:
+            return Applied(link._replace(own_link_local=False), True, made["index"])
+        # The kernel has named it, or somebody, udev perhaps, has renamed it since.
+        if (renamed := self.same_link(link)) is None:
+            raise OSError(errno.ENODEV, "it vanished as soon as it was made")
+        return renamed
 
-    def _moved(self, link: Link, made: Applied) -> Applied:
-        """Moves a link that was made here to its namespace, where it goes on to use what lies here."""
-        wanted = message(rt.ifinfmsg, index=made.ifindex)
+    def _move(self, link: Link) -> None:
+        """Moves a link that was made here to its namespace, where it has its name, and goes on to use what lies here."""
+        made = self._link(ON_ITS_WAY)
+        if made is None:
+            raise OSError(errno.ENODEV, "it vanished as soon as it was made")
+        wanted = message(rt.ifinfmsg, index=made["index"])
         try:
             with opened(link.netns) as there:
-                wanted["attrs"] = [("IFLA_IFNAME", link.name), ("IFLA_NET_NS_FD", there)]
+                wanted["attrs"] = [("IFLA_NET_NS_FD", there), ("IFLA_IFNAME", link.name)]
                 self._request("", rt.RTM_NEWLINK, wanted)
         except OSError:
-            self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=made.ifindex))
+            self._request("", rt.RTM_DELLINK, message(rt.ifinfmsg, index=made["index"]))
             raise
-        found = self._find(link, link.netns)
-        if found is None:
-            raise OSError(errno.ENODEV, "it vanished as soon as it was moved")
-        return found
 
     def _put_setting(self, setting: Setting, where: Applied) -> Outcome:
         try:
@@ -535,7 +618,8 @@ class Kernel:
             with within(noun.netns):
                 clamp.remove(noun.name)
         elif where is None or where.ifindex is None:
-            return
+            if isinstance(noun, Link) and noun.netns:
+                self._clear_way()
         elif isinstance(noun, Link):
             if not where.borrowed:
                 self._request(noun.netns, rt.RTM_DELLINK, message(rt.ifinfmsg, index=where.ifindex))

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from .errors import Refusal
 from .event import Event
-from .lineage import ADOPTED, Heard, Life, identity, without_marks
-from .state import Address, Applied, Clamp, Link, Noun, Route, Rule, Step, read, write
+from .lineage import ADOPTED, Heard, Life, asleep, identity
+from .state import Address, Applied, Clamp, Link, Noun, Route, Rule, Step, about, read, write
 from .text import shown
 
 DIRECTORY = "/run/vti-updown"
@@ -170,7 +170,7 @@ class Ledger:
 
     def stand(self, connection: str, event: Event, wishes: Iterable[Noun]) -> int:
         """Records what stands for this event's CHILD_SA while it is down, and returns its number."""
-        told = without_marks(identity(event))
+        told = asleep(event)
         return self._insert((self._next_standing(), STANDING, connection), told, event, wishes)
 
     def _next_standing(self) -> int:
@@ -196,7 +196,7 @@ class Ledger:
 
     def standing(self, event: Event) -> list[int]:
         """The references that stand for this event's CHILD_SA."""
-        told = json.dumps(without_marks(identity(event)))
+        told = json.dumps(asleep(event))
         rows = self._db.execute("SELECT number FROM reference WHERE charon = ? AND identity = ?", (STANDING, told))
         return [number for (number,) in rows]
 
@@ -301,20 +301,20 @@ class Ledger:
         self._db.execute("INSERT OR IGNORE INTO charon VALUES (?)", (charon,))
         numbers: dict[str, int] = {}
         for one in found:
-            noun = one.noun
+            noun, on = one.noun, about(one.noun)
             self._put(one)
-            if noun.link not in numbers:
+            if on not in numbers:
                 link = noun if isinstance(noun, Link) else None
-                about = (link.alias, str(link.local), str(link.remote)) if link else ("", "", "")
+                told = (link.alias, str(link.local), str(link.remote)) if link else ("", "", "")
                 whose = (None, charon) if link else (self._next_standing(), STANDING)
                 cursor = self._db.execute(
                     "INSERT INTO reference (number, charon, identity, connection, me, peer, since, unique_id,"
                     " born, virtual_ips) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, '')",
-                    (*whose, json.dumps(ADOPTED), *about, _now()),
+                    (*whose, json.dumps(ADOPTED), *told, _now()),
                 )
                 assert cursor.lastrowid is not None
-                numbers[noun.link] = cursor.lastrowid
-            self._db.execute("INSERT INTO wish VALUES (?, ?, ?)", (noun.key, numbers[noun.link], write(noun)))
+                numbers[on] = cursor.lastrowid
+            self._db.execute("INSERT INTO wish VALUES (?, ?, ?)", (noun.key, numbers[on], write(noun)))
 
     def adopted(self, link: str) -> int | None:
         """The reference that adopted this link."""
@@ -326,9 +326,10 @@ class Ledger:
 
     def give_up(self, number: int, keys: Collection[str]) -> list[str]:
         """Takes these wishes from what was adopted; the reference ends with its last address and route. Returns the keys."""
-        adopted = "SELECT number FROM reference WHERE identity = ?"
+        adopted, told = "SELECT number FROM reference WHERE identity = ?", json.dumps(ADOPTED)
         for key in keys:
-            self._db.execute(f"DELETE FROM wish WHERE key = ? AND reference IN ({adopted})", (key, json.dumps(ADOPTED)))
+            self._db.execute(f"DELETE FROM wish WHERE key = ? AND reference IN ({adopted})", (key, told))
+        self._db.execute("DELETE FROM reference WHERE identity = ? AND number NOT IN (SELECT reference FROM wish)", (told,))
         if any(isinstance(noun, Address | Route) for noun in self.wishes(number)):
             return list(keys)
         return [*keys, *self.end(number)]

@@ -6,6 +6,7 @@ used again by another CHILD_SA. What stays is the `identity` below, and that a c
 """
 
 from collections.abc import Collection
+from ipaddress import ip_network
 from typing import NamedTuple
 
 from .event import Event
@@ -69,9 +70,12 @@ def same_but_for_mark(one: tuple[object, ...], other: tuple[object, ...]) -> boo
     return ADOPTED in (one, other) or one[:3] == other[:3]
 
 
-def without_marks(identity: tuple[object, ...]) -> tuple[object, ...]:
-    """What stays of an identity though marks and if_ids are made anew each time (`%unique`)."""
-    return (*identity[:3], *identity[7:])
+def asleep(event: Event) -> tuple[object, ...]:
+    """What stays of an identity from one CHILD_SA to the next: not the marks and if_ids (`%unique`), nor virtual IPs."""
+    told = identity(event)
+    virtual = any(event.my_selector.network == ip_network(ip) for ip in event.virtual_ips)
+    mine = f"virtual[{event.my_selector.protocol}/{event.my_selector.port}]" if virtual else told[7]
+    return (*told[:3], event.family, mine, told[8])
 
 
 def life(number: int, event: Event) -> Life:

@@ -9,22 +9,37 @@ FOLDER = "/run/netns"
 CLONE_NEWNET = 0x40000000
 
 
+def names() -> list[str]:
+    """All that `ip netns` knows."""
+    try:
+        return sorted(os.listdir(FOLDER))
+    except OSError:
+        return []
+
+
+@contextlib.contextmanager
+def home() -> Iterator[int]:
+    """A file descriptor of the namespace that this thread is in."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield here
+    finally:
+        os.close(here)
+
+
 @contextlib.contextmanager
 def within(name: str) -> Iterator[None]:
     """This thread is in the namespace meanwhile; empty is where it is. Raises OSError where there is no such namespace."""
     if not name:
         yield
         return
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with home() as here:
         with opened(name) as there:
             _enter(there)
         try:
             yield
         finally:
-            _enter(home)
-    finally:
-        os.close(home)
+            _enter(here)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ def plan(event: Event, settings: Settings, ask: Answers) -> Plan:
             addresses.append(held)  # a route of ours hangs on it, so it stays as long as the route
     through = [way.through(link.key, source, link.netns) for way in ways]
     rules = routes.rules(ways, event)
-    clamps = _clamps(link, settings)
+    clamps = [clamp for one in links for clamp in _clamps(one, settings)]
     own = _settings(links, event, settings)
     standing: list[Noun] = []
     if settings.when_down == "block":

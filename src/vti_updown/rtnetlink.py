@@ -42,6 +42,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
+RTM_NEWNSID, RTM_GETNSID = 88, 90
 
 SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
@@ -65,6 +66,7 @@ class ifinfmsg(nlmsg):  # type: ignore[misc]
         (26, "IFLA_AF_SPEC", "af_spec"),
         (27, "IFLA_GROUP", "uint32"),
         (28, "IFLA_NET_NS_FD", "uint32"),
+        (37, "IFLA_LINK_NETNSID", "int32"),
     )
 
     class linkinfo(nla):  # type: ignore[misc]
@@ -192,6 +194,14 @@ class fib_rule_hdr(nlmsg):  # type: ignore[misc]
         fields = (("start", "H"), ("end", "H"))
 
 
+class rtgenmsg(nlmsg):  # type: ignore[misc]
+    """net_namespace.h. The family is one byte, and attributes begin at the next multiple of four."""
+
+    __slots__ = ()
+    fields = (("family", "I"),)
+    nla_map = ((1, "NETNSA_NSID", "int32"), (3, "NETNSA_FD", "uint32"))
+
+
 class nlmsgerr(nlmsg):  # type: ignore[misc]
     """With NETLINK_CAP_ACK the request's header follows the error, and its payload does not."""
 
@@ -212,6 +222,7 @@ class Socket:
         RTM_NEWADDR: ifaddrmsg,
         RTM_NEWROUTE: rtmsg,
         RTM_NEWRULE: fib_rule_hdr,
+        RTM_NEWNSID: rtgenmsg,
         NLMSG_ERROR: nlmsgerr,
     }
 
@@ -237,7 +248,7 @@ class Socket:
     def request(self, kind: int, message: Any, flags: int = 0) -> list[Any]:
         """Sends a request and returns its replies, none for a change. Raises NetlinkError as the kernel refuses it."""
         self._sequence += 1
-        reply_wanted = kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE)
+        reply_wanted = kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE, RTM_GETNSID)
         message["header"] = {
             "type": kind,
             "flags": NLM_F_REQUEST | flags | (0 if reply_wanted else NLM_F_ACK),

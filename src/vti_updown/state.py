@@ -154,6 +154,11 @@ ORDER: tuple[type[Noun], ...] = (Link, Setting, Address, Route, Rule, Clamp)
 """Each is put after what it stands on, and taken away before it."""
 
 
+def about(noun: Noun) -> str:
+    """The key of the link that a noun is about, whether it goes with it or not; empty: none."""
+    return noun.on if isinstance(noun, Clamp) else noun.link
+
+
 class Applied(NamedTuple):
     """What we have put into the kernel for one key."""
 
@@ -239,10 +244,10 @@ def goes_along(noun: Noun, lost: Address, standing: Collection[Noun]) -> bool:
 
 
 def _is_secondary(noun: Noun, lost: Address) -> bool:
-    """Whether `noun` is an IPv4 address in the subnet of `lost`, which may be its primary."""
+    """Whether `noun` is an IPv4 address in the subnet of `lost`, which may be its primary. The other side's counts, if any."""
     if not isinstance(noun, Address) or noun.address.version != 4:
         return False
-    return noun.link == lost.link and noun.address.network == lost.address.network
+    return noun.link == lost.link and (noun.peer or noun.address.network) == (lost.peer or lost.address.network)
 
 
 # How a noun is written down: its fields in order behind its class's name. Addresses are text.

@@ -6,13 +6,14 @@ Each prints the commands that it stood for, and none needs an event.
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from ipaddress import ip_network
+from itertools import chain
 
 from . import process
 from .errors import Refusal
 from .event import UINT32_MAX, Event, Mark, Selector
 from .explain import commands
 from .follow import Taken, take
-from .hook import adopt_lost, answers
+from .hook import Change, adopt_lost, answers, settle
 from .kernel import Kernel
 from .ledger import Ledger, opened
 from .plan import plan
@@ -70,39 +71,40 @@ def prepare(found: Mapping[str, Settings], connections: Collection[str]) -> list
             raise Refusal(f"{shown(name)}: when_down is remove, so nothing stands", "make it keep or block in the settings")
     with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
         adopt_lost(process.charon(), ledger, kernel)
-        keys: list[str] = []
+        own: list[str] = []
         notes: list[str] = []
-        numbers: list[int] = []
+        adds: list[int] = []
+        replaces: list[int] = []
+        moved: dict[tuple[Link, Link], list[str]] = {}
         for name in names:
-            made, told = _prepared(name, found[name], ledger, kernel)
+            made, told = _prepared(name, found[name], ledger, kernel, moved)
             notes += told
             for event, standing in made:
-                for number in ledger.standing(event):
-                    keys += ledger.end(number)
-                numbers.append(ledger.stand(name, event, standing))
-                keys += [noun.key for noun in standing]
-        keys = list(dict.fromkeys(keys))
-        taken = take(keys, ledger, kernel, keys)
-        if taken.refused is not None:
-            for number in numbers:
-                ledger.end(number)
-            take(keys, ledger, kernel)
-            raise taken.refused
+                replaces += ledger.standing(event)
+                adds.append(ledger.stand(name, event, standing))
+                own += [noun.key for noun in standing]
+        keys = list(dict.fromkeys(chain(own, *moved.values())))
+        taken = settle(Change(keys, None, tuple(own), tuple(adds), tuple(replaces), tuple(moved)), "", ledger, kernel)
         return [*_report(taken, "nothing to prepare"), *(f"# {note}" for note in notes)]
 
 
 def _prepared(
-    name: str, settings: Settings, ledger: Ledger, kernel: Kernel
+    name: str, settings: Settings, ledger: Ledger, kernel: Kernel, moved: dict[tuple[Link, Link], list[str]]
 ) -> tuple[list[tuple[Event, tuple[Noun, ...]]], list[str]]:
-    """What is to stand for a connection, by family, and what to tell the user."""
+    """What is to stand for a connection, by family, and what to tell the user. Links that have other endpoints from now on
+    go into `moved`, with the keys of what is on them.
+    """
     made: list[tuple[Event, tuple[Noun, ...]]] = []
     notes: dict[str, None] = {}
     for family in (4, 6):
         event = _asleep(name, settings, family)
+        move: list[tuple[Link, Link]] = []
         try:
-            planned = plan(event, settings, answers(event, settings, ledger, kernel, []))
+            planned = plan(event, settings, answers(event, settings, ledger, kernel, move))
         except Refusal as refusal:
             raise Refusal(f"{shown(name)}: {refusal.message}", refusal.hint, refusal.status) from None
+        for old, new in move:
+            moved[old, new] = ledger.move(old.key, new)
         if settings.routes is None:
             notes[f"{shown(name)}: routes = auto is known only once the CHILD_SA is up; list them"] = None
         if any(isinstance(noun, Link | Route) for noun in planned.standing):

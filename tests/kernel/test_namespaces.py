@@ -1,0 +1,130 @@
+"""Tunnels that are moved to another network namespace: nothing of anybody else's is touched, here or there."""
+
+import os
+
+import pytest
+
+from conftest import sh
+from test_setups import FULL, NET, XFRM, lines_of, person
+
+RED = ("--netns", "red", "--name", "t0")
+
+
+@pytest.fixture
+def machine(machine):
+    sh("ip netns add red; ip -n red link set lo up")
+    yield machine
+    sh("ip netns del red 2>/dev/null || :")
+
+
+def red_links():
+    return [name for name in ("t0", "vti1", "vti2", "xfrm7", "xfrm8") if f" {name}@" in sh("ip -n red link")]
+
+
+@pytest.mark.parametrize("changed", [{}, XFRM], ids=["vti", "xfrm"])
+def test_a_tunnel_for_a_namespace_leaves_one_with_the_same_endpoints_here_alone(machine, changed):
+    machine.up(*NET, **changed)
+    before = machine.state()
+    (line,) = machine.event("up-client", *NET, *RED, CONNECTION="office", UNIQUEID=2, **changed)
+    assert line.startswith("error: office: ") and machine.status == 1
+    assert machine.state() == before and red_links() == []
+    machine.event("up-client", *NET, *RED, "--dry-run", CONNECTION="office", UNIQUEID=3, **changed)
+    assert machine.state() == before
+
+
+def test_a_dry_run_for_a_name_that_is_taken_there_changes_nothing(machine):
+    machine.up(*NET)
+    sh("ip -n red link add t0 type dummy")
+    before = machine.state()
+    machine.event("up-client", *NET, *RED, "--dry-run", CONNECTION="office", UNIQUEID=3)
+    assert machine.state() == before
+
+
+def test_a_name_that_is_taken_here_is_free_there(machine):
+    sh("ip link add t0 type dummy")
+    before = machine.state()
+    machine.up(*NET, *RED)
+    assert red_links() == ["t0"]
+    machine.down()
+    assert machine.state() == before and red_links() == []
+
+
+def test_flush_takes_a_tunnel_in_another_namespace_whose_records_were_lost(machine, capfd):
+    before = machine.state()
+    machine.up(*NET, *RED)
+    sh("rm -r /run/vti-updown")
+    assert person(capfd, "flush", "--force")[0] == 0
+    assert machine.state() == before and red_links() == []
+
+
+def test_a_down_takes_a_tunnel_in_another_namespace_whose_records_were_lost(machine):
+    before = machine.state()
+    machine.up(*NET, *RED)
+    sh("rm -r /run/vti-updown")
+    machine.down(*NET, *RED)
+    assert machine.state() == before and red_links() == []
+
+
+def test_a_tunnel_that_another_namespace_has_moved_here_is_nobodys_of_ours(machine, capfd):
+    """As a hook that runs in the other namespace leaves it: of our group, and none of ours."""
+    sh(
+        "ip -n red link add xfrm7 group 7763049 type xfrm if_id 7; ip -n red link set xfrm7 netns 1 2>/dev/null || "
+        f"ip -n red link set xfrm7 netns {os.getpid()}"
+    )
+    before = machine.state()
+    machine.up(*NET)
+    sh("rm -r /run/vti-updown")
+    machine.down(*NET)
+    person(capfd, "flush", "--force")
+    assert machine.state() == before
+    machine.up(*NET, IF_ID_IN=7, IF_ID_OUT=7)
+    machine.down(*NET, IF_ID_IN=7, IF_ID_OUT=7)
+    assert machine.state() == before
+
+
+def test_a_link_that_has_the_old_number_in_a_namespace_made_anew_is_not_touched(machine):
+    before = machine.state()
+    machine.up(*NET, *RED)
+    index = sh("ip -n red -o link show t0").partition(":")[0]
+    sh(f"ip netns del red; ip netns add red; ip -n red link add other index {index} type dummy")
+    machine.down()
+    assert "other" in sh("ip -n red link")
+    assert machine.state() == before
+
+
+def test_a_tunnel_comes_back_into_a_namespace_made_anew(machine, capfd):
+    machine.up(*NET, *RED)
+    sh("ip netns del red; ip netns add red; ip -n red link set lo up")
+    assert person(capfd, "repair")[0] == 0
+    assert red_links() == ["t0"] and "10.2.0.0/16 dev t0" in sh("ip -n red route")
+    machine.down()
+    assert red_links() == []
+
+
+def test_block_in_a_namespace(machine, capfd):
+    machine.up(*FULL, *RED, "--when-down", "block")
+    machine.down()
+    assert lines_of("ip -n red route") == ["unreachable default proto 50 metric 4294967295"]
+    assert person(capfd, "release", "gw")[0] == 0
+    assert lines_of("ip -n red route") == []
+
+
+def test_lost_records_of_a_blocked_namespace(machine):
+    machine.up(*FULL, *RED, "--when-down", "block")
+    sh("rm -r /run/vti-updown")
+    machine.down(*FULL, *RED, "--when-down", "block")
+    assert lines_of("ip -n red route") == ["unreachable default proto 50 metric 4294967295"]
+
+
+@pytest.mark.parametrize("kind", ["vti", "vti6"])
+def test_keys_change_in_place_in_a_namespace(machine, kind):
+    changed = {} if kind == "vti" else {"ME": "fec0::1", "PEER": "fec0::2"}
+    before = machine.state()
+    machine.up(*NET, *RED, **changed)
+    marks = {"MARK_IN": 9, "MARK_OUT": 9, "UNIQUEID": 2}
+    machine.up(*NET, *RED, **changed, **marks)
+    machine.up(*NET, *RED, **{**changed, **marks, "MARK_IN": 10, "MARK_OUT": 10, "UNIQUEID": 3})
+    assert "okey 0.0.0.10" in sh("ip -n red -d link show t0")
+    for one in ({}, marks, {"MARK_IN": 10, "MARK_OUT": 10, "UNIQUEID": 3}):
+        machine.down(**changed, **one)
+    assert machine.state() == before and red_links() == []
