@@ -255,15 +255,22 @@ def _answers(ledger: Ledger, kernel: Kernel) -> Answers:
 
 
 def _with_doubts(keys: Iterable[str], ledger: Ledger, kernel: Kernel) -> list[str]:
-    """`keys`, and those that an earlier event left in doubt, and all that stood on a link that somebody took away."""
+    """`keys`, and those that an earlier event left in doubt, and all that stands on a link that somebody took away."""
     found = dict.fromkeys([*keys, *ledger.unsure()])
-    for was in list(ledger.applied(found).values()):
-        if isinstance(was.noun, Link) and not was.sure:  # where it is, and whose, may have been lost
-            ledger.locate(was.noun.key, kernel.same_link(was.noun))
-        elif isinstance(was.noun, Link) and was.ifindex is not None and not kernel.link_exists(was.ifindex):
-            on_it = ledger.on_link(was.noun.key)
+    for key, was in ledger.applied(found).items():
+        if not isinstance(was.noun, Link):
+            continue
+        if was.sure:
+            gone = was.ifindex is not None and not kernel.link_exists(was.ifindex)
+        else:  # where it is, and whose, may have been lost
+            there = kernel.same_link(was.noun)
+            ledger.locate(key, there)
+            gone = there is None
+        if gone:
+            on_it = ledger.on_link(key)
             ledger.doubt(on_it)
-            found.update(dict.fromkeys(on_it))
+            # What was left alone on a borrowed link is on no record, and is not there on the one that is made anew.
+            found.update(dict.fromkeys([*on_it, *ledger.wished_beside(key)]))
     return list(found)
 
 
