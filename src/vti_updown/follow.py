@@ -39,18 +39,19 @@ class Taken(NamedTuple):
 
 
 def with_doubts(keys: Iterable[str], ledger: Ledger, kernel: Kernel) -> list[str]:
-    """`keys`, and those that an earlier event left in doubt, and all that stood on a link that somebody took away."""
+    """`keys`, and those that an earlier event left in doubt, and all that stands on a link that somebody took away."""
     found = dict.fromkeys([*keys, *ledger.unsure()])
     for key, was in list(ledger.applied(found).items()):
         if not isinstance(was.noun, Link) or kernel.is_there(was):
             continue
-        if not was.sure:  # where it is, and whose, may have been lost
-            ledger.locate(key, kernel.same_link(was.noun))
-        elif was.ifindex is not None:
-            ledger.locate(key, None)  # in a namespace made anew, its number may be another's
+        # Where one in doubt is, and whose, may have been lost. In a namespace made anew, its old number may be another's.
+        there = None if was.sure else kernel.same_link(was.noun)
+        ledger.locate(key, there)
+        if there is None:
             on_it = ledger.on_link(key)
             ledger.doubt(on_it)
-            found.update(dict.fromkeys(on_it))
+            # What was left alone on a borrowed link is on no record, and is not there on the one that is made anew.
+            found.update(dict.fromkeys([*on_it, *ledger.wished_beside(key)]))
     return list(found)
 
 

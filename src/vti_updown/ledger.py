@@ -399,6 +399,13 @@ class Ledger:
                 found[key] = read(row[0])
         return found
 
+    def wished_beside(self, key: str) -> list[str]:
+        """The keys that those references wish for that wish for `key`: a link's, all that is to stand on it."""
+        rows = self._db.execute(
+            "SELECT DISTINCT key FROM wish WHERE reference IN (SELECT reference FROM wish WHERE key = ?)", (key,)
+        )
+        return [found for (found,) in rows]
+
     def applied(self, keys: Iterable[str]) -> dict[str, Applied]:
         """What was applied for each of the keys, as far as something was."""
         found = {}

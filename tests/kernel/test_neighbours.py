@@ -174,6 +174,22 @@ def test_a_unique_mark_cannot_follow_on_a_borrowed_link_and_is_refused(machine):
     assert machine.status == 2 and not view().against(made)
 
 
+@FAMILIES
+def test_what_a_borrowed_link_had_already_is_put_on_the_one_that_is_made_when_it_goes(machine, suffix, net, address):
+    version = 6 if suffix else 4
+    before = view()
+    machine.run("sh", "-c", "ip link add mine type vti local 192.168.0.1 remote 192.168.0.2 key 2; ip link set mine up")
+    machine.run("sh", "-c", f"ip addr add {address} dev mine; sysctl -w net.ipv{version}.conf.mine.disable_policy=1")
+    machine.up("--route", net, verb=f"up-client{suffix}")
+    machine.up("--no-routes", CONNECTION="b")
+    machine.run("ip", "link", "del", "mine")
+    machine.down(CONNECTION="b")
+    assert routes(net) == [("mine", address, 50)]
+    assert machine.addresses("mine") == [f"{address}/{128 if suffix else 32}"] and setting(version, "mine") == "1"
+    machine.down(verb=f"down-client{suffix}")
+    assert not view().against(before) and records() == ((), (), ())
+
+
 IPV6_ENDS = {"ME": "fec0::1", "PEER": "fec0::2"}
 ENDS = pytest.mark.parametrize(
     ("kind", "ends", "said"),
