@@ -303,8 +303,8 @@ def answers(event: Event, settings: Settings, ledger: Ledger, kernel: Kernel, mo
 
     def _movable(link: Link, name: str) -> Link | None:
         """The link of this name, if all that hold it are this connection with this peer, whose endpoints have changed."""
-        old = ledger.named(name)
-        if old is None or (old.kind, old.netns) != (link.kind, link.netns):
+        old = ledger.named(name, link.netns)
+        if old is None or old.kind != link.kind:
             return None
         mine, held = lineage.identity(event), held_as(event, settings)
         same = (

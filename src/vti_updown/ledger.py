@@ -256,11 +256,11 @@ class Ledger:
         )
         return [Holder(who, connection, tuple(json.loads(told)), read(noun)) for who, connection, told, noun in rows]
 
-    def named(self, name: str) -> Link | None:
-        """A link of ours by its name."""
+    def named(self, name: str, netns: str) -> Link | None:
+        """A link of ours by its name, in a namespace."""
         for (noun,) in self._db.execute("SELECT noun FROM applied WHERE key = link AND NOT borrowed"):
             link = read(noun)
-            if isinstance(link, Link) and link.name == name:
+            if isinstance(link, Link) and (link.name, link.netns) == (name, netns):
                 return link
         return None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import rtnetlink as rt
 from .kind import DEVICE, KINDS
-from .state import Address, IPAddress, Link, Route, Rule
+from .state import DEFAULT_METRIC, Address, IPAddress, Link, Route, Rule
 
 PROTOCOL = 50
 """Our number in /etc/iproute2/rt_protos, of routes, rules and addresses: ESP's own IP protocol number, free there."""
@@ -27,8 +27,6 @@ OWN_PACKETS = "lo"
 """The incoming interface of what this host itself sends (ip-rule(8))."""
 IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
 AF = {4: socket.AF_INET, 6: socket.AF_INET6}
-DEFAULT_METRIC = {4: 0, 6: 1024}
-"""What a route has that was made with none: IP6_RT_PRIO_USER (ipv6_route.h)."""
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
 

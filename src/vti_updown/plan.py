@@ -47,7 +47,7 @@ def plan(event: Event, settings: Settings, ask: Answers) -> Plan:
     own = _settings(links, event, settings)
     standing: list[Noun] = []
     if settings.when_down == "block":
-        standing = [*(way.blocked(link.netns) for way in ways), *rules]
+        standing = [*dict.fromkeys(way.blocked(link.netns) for way in ways), *rules]
     elif settings.when_down == "keep":
         lasting = [one for one in addresses if one.address.ip not in virtual_ips]
         standing = [*links, *own, *lasting, *(_lasting(route, virtual_ips) for route in through), *rules, *clamps]

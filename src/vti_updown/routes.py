@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .answers import Answers, PlanError
 from .event import Event, IPAddress, IPNetwork
 from .settings import Settings, WantedRoute
-from .state import RT_TABLE_MAIN, Route, Rule
+from .state import DEFAULT_METRIC, RT_TABLE_MAIN, Route, Rule
 
 FULL_TABLE = 0x767469
 """The table of full tunnels, "vti" in ASCII: nobody else's, and always the same, so that charon can be told to ignore it."""
@@ -64,7 +64,9 @@ def ways(event: Event, settings: Settings, ask: Answers) -> tuple[list[Way], lis
     if settings.routes is None:
         return _selected(event, settings, ask)
     mine = [route for route in settings.routes if route.network.version == event.family]
-    return [_way(route, event, settings, ask) for route in mine], []
+    found = [_way(route, event, settings, ask) for route in mine]
+    # Two routes of the settings are one if they differ only in what one of them says and the other leaves to a default.
+    return list({(way.network, way.table, way.metric): way for way in reversed(found)}.values())[::-1], []
 
 
 def rules(found: list[Way], event: Event) -> list[Rule]:
@@ -97,6 +99,8 @@ def outside(net: IPNetwork, event: Event, ask: Answers) -> str | None:
 
 def _way(route: WantedRoute, event: Event, settings: Settings, ask: Answers) -> Way:
     net, metric = route.network, settings.metric if route.metric is None else route.metric
+    if metric == DEFAULT_METRIC[net.version]:
+        metric = 0
     if settings.vrf or settings.netns:  # the outer packets are routed elsewhere
         table = ask.vrf_table(settings.vrf) if settings.vrf else settings.table
         return Way(net, route.table or table or RT_TABLE_MAIN, metric, route.source)

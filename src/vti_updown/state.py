@@ -14,6 +14,8 @@ IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 RT_TABLE_MAIN = 254
+DEFAULT_METRIC = {4: 0, 6: 1024}
+"""What a route has that was made with none, by family: IP6_RT_PRIO_USER (ipv6_route.h). A `Route` with it has 0."""
 
 
 class Link(NamedTuple):

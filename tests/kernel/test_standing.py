@@ -298,3 +298,20 @@ def test_an_unreachable_route_of_somebody_elses_is_left(machine, capfd, verb):
         assert person(capfd, "release")[0] == 0
         assert machine.state() == before
         sh(f"ip route del unreachable {net} metric {metric}")
+
+
+def test_a_route_with_ipv6s_own_metric_is_found_again(machine, capfd):
+    before = machine.state()
+    machine.up("--route", "fd00:2::/32,metric=1024", verb="up-client-v6")
+    assert person(capfd, "repair") == (0, ["nothing to repair"])
+    machine.down(verb="down-client-v6")
+    assert machine.state() == before
+
+
+def test_one_network_with_two_metrics_is_blocked_once(machine, capfd):
+    before = machine.state()
+    machine.up("--route", "10.2.0.0/16,metric=10", "--route", "10.2.0.0/16,metric=20", *BLOCK)
+    machine.down()
+    assert is_blocked("10.2.0.1")
+    assert person(capfd, "release")[0] == 0
+    assert machine.state() == before

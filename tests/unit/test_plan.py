@@ -252,3 +252,22 @@ def test_a_virtual_ip_that_is_a_neighbours_is_refused(ip):
 def test_an_alias_is_printable_and_fits():
     (link,) = of(Link, wishes(CONNECTION="x\n" * 300))
     assert link.alias.isprintable() and len(link.alias.encode()) <= 255
+
+
+def test_every_wish_and_all_that_stands_is_one_of_its_key():
+    net, wide = ip_network("10.2.0.0/16"), ip_network("0.0.0.0/0")
+    for routes, settings in (
+        ((WantedRoute(net, metric=10), WantedRoute(net, metric=20)), Settings()),
+        ((WantedRoute(net, metric=100), WantedRoute(net)), Settings(metric=100)),
+        ((WantedRoute(net, table=100), WantedRoute(net)), Settings(table=100)),
+        ((WantedRoute(wide, metric=(1 << 32) - 2), WantedRoute(wide, metric=(1 << 32) - 3)), Settings()),
+    ):
+        for what in ("block", "keep"):
+            made = wishes(settings._replace(routes=routes, when_down=what))
+            for nouns in (made.wishes, made.standing):
+                assert len({noun.key for noun in nouns}) == len(nouns)
+
+
+def test_ipv6s_own_metric_is_none():
+    (route,) = of(Route, wishes(Settings(routes=(WantedRoute(ip_network("fd00:2::/32"), metric=1024),)), "up-client-v6"))
+    assert route.metric == 0
