@@ -235,7 +235,9 @@ def _give_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: 
         return None
     links = [noun.key for noun in made.wishes if isinstance(noun, Link)]
     if not ledger.applied(links):  # perhaps it was made while nothing could be recorded
-        ledger.adopt(charon, (one for one in kernel.ours() if about(one.noun) in links))
+        ours = [one for one in kernel.ours() if about(one.noun) in links]
+        if not any(ledger.has_made(one) for one in ours):  # else it is to have other endpoints, and has these still
+            ledger.adopt(charon, ours)
     numbers = [number for key in links if (number := ledger.adopted(key)) is not None]
     if not numbers:
         return None

@@ -440,6 +440,13 @@ class Ledger:
         """The keys of what was applied on a link, its own among them."""
         return [key for (key,) in self._db.execute("SELECT key FROM applied WHERE link = ?", (link,))]
 
+    def has_made(self, link: Applied) -> bool:
+        """Whether this link of the kernel's is on record, whatever its key."""
+        if not isinstance(link.noun, Link):
+            return False
+        rows = self._db.execute("SELECT noun FROM applied WHERE ifindex = ?", (link.ifindex,))
+        return any(noun.netns == link.noun.netns for (text,) in rows if isinstance(noun := read(text), Link))
+
     def locate(self, key: str, found: Applied | None) -> None:
         """Where the link is that was in doubt, and whose."""
         place = (found.ifindex, found.borrowed) if found is not None else (None, False)

@@ -7,12 +7,13 @@ import socket
 import sqlite3
 from typing import Any, NamedTuple
 
+from vti_updown import namespace
 from vti_updown import rtnetlink as rt
 from vti_updown.ledger import DIRECTORY
 
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0", "ip6tnl0", "tunl0", "sit0")
 """Links that come with the modules, whoever loaded them."""
-VTI = ("vti", "vti6")
+TUNNELS = ("vti", "vti6", "xfrm")
 IFF_UP = 1
 
 
@@ -26,6 +27,7 @@ class LinkView(NamedTuple):
     up: bool
     alias: str
     group: int
+    if_id: int
 
 
 class AddressView(NamedTuple):
@@ -52,7 +54,8 @@ class View(NamedTuple):
     addresses: frozenset[AddressView]
     routes: frozenset[RouteView]
     settings: frozenset[tuple[str, str, str]]
-    """disable_policy of each VTI: name, IPv4's, IPv6's."""
+    """disable_policy of each tunnel: name, IPv4's, IPv6's."""
+    rules: frozenset[str]
 
     def against(self, other: "View") -> str:
         """What this has that the other has not, and the other way round, a line each."""
@@ -66,9 +69,35 @@ class View(NamedTuple):
 
 
 def view() -> View:
-    with contextlib.closing(rt.Socket()) as kernel:
+    """Of this namespace and all that have a name; what is in one of those has it in front of its link's."""
+    seen = [_view(netns) for netns in ("", *namespace.names())]
+    return View(*(frozenset().union(*(getattr(one, part) for one in seen)) for part in View._fields))
+
+
+def _view(netns: str) -> View:
+    with namespace.within(netns), contextlib.closing(rt.Socket()) as kernel:
         names, links = _links(kernel)
-        return View(frozenset(links), frozenset(_addresses(kernel, names)), frozenset(_routes(kernel, names)), _settings(links))
+        settings = _settings(links)
+        prefix = f"{netns}/" if netns else ""
+        names = {index: prefix + name for index, name in names.items()}
+        return View(
+            frozenset(one._replace(name=prefix + one.name) for one in links),
+            frozenset(_addresses(kernel, names)),
+            frozenset(_routes(kernel, names)),
+            frozenset((prefix + name, *values) for name, *values in settings),
+            frozenset(f"{prefix} {one}" for one in _rules(kernel)),
+        )
+
+
+def _rules(kernel: rt.Socket) -> list[str]:
+    found = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        layout = rt.fib_rule_hdr()
+        layout["family"] = family
+        for message in kernel.request(rt.RTM_GETRULE, layout, rt.NLM_F_DUMP):
+            told = [(name, message.get_attr(name)) for _, name, _ in rt.fib_rule_hdr.nla_map]
+            found.append(f"{family} {message['action']} {told}")
+    return found
 
 
 def links() -> dict[str, LinkView]:
@@ -85,14 +114,15 @@ def _links(kernel: rt.Socket) -> tuple[dict[int, str], list[LinkView]]:
             continue
         info = message.get_attr("IFLA_LINKINFO")
         kind = (info and info.get_attr("IFLA_INFO_KIND")) or ""
-        data = info.get_attr("IFLA_INFO_DATA") if kind in VTI else None
+        data = info.get_attr("IFLA_INFO_DATA") if kind in TUNNELS else None
         ends = ("", "", 0, 0)
-        if data is not None:
+        if data is not None and kind != "xfrm":
             raw = [data.get_attr(f"IFLA_VTI_{end}") or bytes(4 if kind == "vti" else 16) for end in ("LOCAL", "REMOTE")]
             keys = [data.get_attr(f"IFLA_VTI_{key}") or 0 for key in ("OKEY", "IKEY")]
             ends = (_ip(raw[0]), _ip(raw[1]), *keys)
+        if_id = data.get_attr("IFLA_XFRM_IF_ID") if data is not None and kind == "xfrm" else 0
         flags, alias, group = message["flags"], message.get_attr("IFLA_IFALIAS") or "", message.get_attr("IFLA_GROUP")
-        found.append(LinkView(name, kind, *ends, bool(flags & IFF_UP), alias, group))
+        found.append(LinkView(name, kind, *ends, bool(flags & IFF_UP), alias, group, if_id))
     return names, found
 
 
@@ -132,7 +162,7 @@ def _routes(kernel: rt.Socket, names: dict[int, str]) -> list[RouteView]:
 
 
 def _settings(links: list[LinkView]) -> frozenset[tuple[str, str, str]]:
-    return frozenset((one.name, setting(4, one.name), setting(6, one.name)) for one in links if one.kind in VTI)
+    return frozenset((one.name, setting(4, one.name), setting(6, one.name)) for one in links if one.kind in TUNNELS)
 
 
 def setting(family: int, link: str) -> str:
