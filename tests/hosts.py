@@ -21,7 +21,8 @@ from types import TracebackType
 ROOT = Path(__file__).resolve().parent.parent
 HOOK = "/usr/local/sbin/vti-updown"
 INSTALLED = Path(sys.prefix) / "bin/vti-updown"
-WAIT_SECONDS = 30
+WAIT_SECONDS = 90
+"""How long something may take that is going to happen, on an emulated machine that others keep busy."""
 FALLBACK_LINKS = "ip_vti0|ip6_vti0|ip6tnl0|tunl0|gre0|gretap0|erspan0|sit0|ip6gre0"
 
 LOGGING = """charon {

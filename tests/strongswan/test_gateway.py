@@ -74,7 +74,7 @@ class Gateway:
 
     def start(self, peer: Host) -> None:
         ip = "10.3.0.1" if peer is self.alice else "10.3.0.2"
-        peer.charon(conf=PEER_CONF.format(name=peer.name, ip=ip), secrets=SECRETS, charon=CHARON % ("", 8))
+        peer.charon(conf=PEER_CONF.format(name=peer.name, ip=ip), secrets=SECRETS, charon=CHARON % ("", 30))
 
     def initiate(self, peer: Host) -> list[str]:
         done = peer.call("swanctl", "--initiate", "--child", "gate")
