@@ -69,7 +69,8 @@ def _setting(step: Step, setting: Setting, name: str) -> list[str]:
 def _address(step: Step, address: Address, name: str) -> list[str]:
     what = f"{address.address}" if address.peer is None else f"{address.address.ip} peer {address.peer}"
     doing = "del" if step.new is None else "replace" if step.old else "add"
-    return [f"ip addr {doing} {what} dev {quote(name)}"]
+    nodad = " nodad" if step.new is not None and address.address.version == 6 else ""
+    return [f"ip addr {doing} {what} dev {quote(name)}{nodad}"]
 
 
 def _route(step: Step, route: Route, name: str) -> list[str]:

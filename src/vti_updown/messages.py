@@ -23,6 +23,7 @@ RTM_F_LOOKUP_TABLE = 0x1000
 """Asks for the table that a looked-up route is in."""
 FR_ACT_TO_TBL, FR_ACT_UNREACHABLE = 1, 7
 IFF_UP, IFF_MULTICAST = 1, 0x1000
+IFA_F_NODAD = 0x02
 OWN_PACKETS = "lo"
 """The incoming interface of what this host itself sends (ip-rule(8))."""
 IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
@@ -94,6 +95,9 @@ def link_local_mode(index: int, mode: int) -> Any:
 def address(noun: Address, index: int | None) -> Any:
     own = noun.address
     made = message(rt.ifaddrmsg, family=AF[own.version], prefixlen=own.network.prefixlen, index=index)
+    # No duplicate is looked for on a tunnel, but without this the address is tentative until a worker of the kernel's has seen
+    # that, and no route may have it as its source meanwhile (net/ipv6/addrconf.c ipv6_add_addr(), route.c).
+    made["flags"] = IFA_F_NODAD if own.version == 6 else 0
     other = own.packed if noun.peer is None else noun.peer.packed
     made["attrs"] = [("IFA_LOCAL", own.packed), ("IFA_ADDRESS", other), ("IFA_PROTO", PROTOCOL)]
     return made

@@ -315,3 +315,8 @@ def test_one_network_with_two_metrics_is_blocked_once(machine, capfd):
     assert is_blocked("10.2.0.1")
     assert person(capfd, "release")[0] == 0
     assert machine.state() == before
+
+
+def test_an_ipv6_address_may_be_a_routes_source_at_once(machine):
+    machine.up("--route", "fd00:2::/32", verb="up-client-v6")
+    assert "inet6 fec3::1/128 scope site nodad" in sh("ip -6 addr show vti1")

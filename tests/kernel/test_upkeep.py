@@ -50,7 +50,7 @@ def test_repair_finds_nothing_where_all_is_as_it_was_made(machine, command):
         ("ip -6 route del fec2::/16", ["ip -6 route add fec2::/16 dev vti1 proto 50 src fec3::1"]),
         (
             "ip addr del fec3::1/128 dev vti1",
-            ["ip addr add fec3::1/128 dev vti1", "ip -6 route add fec2::/16 dev vti1 proto 50 src fec3::1"],
+            ["ip addr add fec3::1/128 dev vti1 nodad", "ip -6 route add fec2::/16 dev vti1 proto 50 src fec3::1"],
         ),
         ("ip route flush proto 50", ["ip route add 10.2.0.0/16 dev vti1 proto 50 src 10.3.0.1"]),
         ("echo 0 > /proc/sys/net/ipv4/conf/vti1/disable_policy", ["sysctl -w net.ipv4.conf.vti1.disable_policy=1"]),
