@@ -137,6 +137,8 @@ class Ends:
     def __init__(self, pair: Pair) -> None:
         self.hosts = self.moon, self.sun = pair.moon, pair.sun
         self.calls = Calls(self.moon), Calls(self.sun)
+        for calls in self.calls:
+            calls.forget()  # what other tests' charons have logged
 
     def events(self, count: int) -> tuple[list[str], list[str]]:
         """The next lines of both hooks."""
@@ -174,6 +176,7 @@ def ends(hosts: Pair) -> Iterator[Ends]:
     yield Ends(hosts)
     for host in (hosts.moon, hosts.sun):
         host.stop_charon()
+    hosts.forget()
 
 
 @pytest.fixture(autouse=True)
