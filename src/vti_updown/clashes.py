@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .settings import KEYS, SettingsError
+from .values import IPV6_MIN_MTU
 
-IPV6_MIN_MTU = 1280
-"""With less, the kernel takes IPv6 off the link (RFC 8200, section 5)."""
 IPV4_HEADER, TCP_HEADER = 20, 20
 """Bytes (RFC 791, RFC 9293)."""
 

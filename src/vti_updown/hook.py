@@ -15,6 +15,7 @@ from .plan import Plan, plan
 from .settings import Settings
 from .state import Address, Link, Route, Setting, Step, about
 from .text import fitted, line, shown
+from .values import is_pattern
 
 Wanted = Callable[[Event], Settings]
 """Reads the settings of an event's connection, or raises Refusal. A `down` reads them only where its `up` is on no record."""
@@ -208,7 +209,7 @@ def held_as(event: Event, settings: Settings) -> str:
     """The name by which a standing reference is released: the table of the settings where it is one connection's, else the
     connection's own.
     """
-    return settings.section if settings.section and not any(c in settings.section for c in "*?[") else event.connection
+    return settings.section if settings.section and not is_pattern(settings.section) else event.connection
 
 
 def _begin_down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:

@@ -40,7 +40,7 @@ def _vti_data(link: Link, device: int | None) -> Pairs:
 
 def _vti_fields(size: int) -> Callable[[Any], dict[str, Any]]:
     def fields(data: Any) -> dict[str, Any]:
-        local, remote = (_ip(data.get_attr(f"IFLA_VTI_{end}") or bytes(size)) for end in ("LOCAL", "REMOTE"))
+        local, remote = (ip(data.get_attr(f"IFLA_VTI_{end}") or bytes(size)) for end in ("LOCAL", "REMOTE"))
         okey, ikey = (data.get_attr(f"IFLA_VTI_{end}") or 0 for end in ("OKEY", "IKEY"))
         return {"local": local, "remote": remote, "okey": okey, "ikey": ikey}
 
@@ -80,5 +80,5 @@ DEVICE = ("IFLA_VTI_LINK", "IFLA_XFRM_LINK")
 """Where each kind's data has the underlying link's ifindex."""
 
 
-def _ip(raw: bytes) -> IPAddress:
+def ip(raw: bytes) -> IPAddress:
     return ip_address(bytes(raw))

@@ -196,9 +196,7 @@ class Ledger:
 
     def standing(self, event: Event) -> list[int]:
         """The references that stand for this event's CHILD_SA."""
-        told = json.dumps(asleep(event))
-        rows = self._db.execute("SELECT number FROM reference WHERE charon = ? AND identity = ?", (STANDING, told))
-        return [number for (number,) in rows]
+        return self._alike(STANDING, asleep(event))
 
     def stood(self) -> list[tuple[int, str]]:
         """Every reference that stands, and the connection that it is for."""
@@ -216,9 +214,11 @@ class Ledger:
 
     def equal(self, charon: str, event: Event) -> list[int]:
         """The references that an event like this one has left."""
-        told = json.dumps(identity(event))
-        rows = self._db.execute("SELECT number FROM reference WHERE charon = ? AND identity = ?", (charon, told))
-        return [number for (number,) in rows]
+        return self._alike(charon, identity(event))
+
+    def _alike(self, charon: str, told: tuple[object, ...]) -> list[int]:
+        ask = "SELECT number FROM reference WHERE charon = ? AND identity = ?"
+        return [number for (number,) in self._db.execute(ask, (charon, json.dumps(told)))]
 
     def lives(self, charon: str, event: Event) -> list[Life]:
         """The references that a `down` may mean: those of the same charon and identity."""

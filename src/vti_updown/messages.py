@@ -5,12 +5,12 @@ link is not ours.
 """
 
 import socket
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 from . import rtnetlink as rt
-from .kind import DEVICE, KINDS
-from .state import DEFAULT_METRIC, Address, IPAddress, Link, Route, Rule
+from .kind import DEVICE, KINDS, ip
+from .state import DEFAULT_METRIC, Address, Link, Route, Rule
 
 PROTOCOL = 50
 """Our number in /etc/iproute2/rt_protos, of routes, rules and addresses: ESP's own IP protocol number, free there."""
@@ -207,7 +207,3 @@ def read_rule(found: Any) -> Rule | None:
     ours = (OWN_PACKETS, socket.IPPROTO_UDP, read.port) if read.port else (None, 0, None)
     others = found.get_attr("FRA_SRC") or found.get_attr("FRA_FWMARK")
     return None if others or told != ours or found["action"] not in (FR_ACT_TO_TBL, FR_ACT_UNREACHABLE) else read
-
-
-def ip(raw: bytes) -> IPAddress:
-    return ip_address(bytes(raw))

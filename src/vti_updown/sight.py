@@ -8,6 +8,7 @@ from typing import Any
 from . import clamp
 from . import rtnetlink as rt
 from .errors import Refusal
+from .kind import ip
 from .messages import (
     AF,
     GROUP,
@@ -16,7 +17,6 @@ from .messages import (
     RTM_F_LOOKUP_TABLE,
     RTN_UNICAST,
     RTN_UNREACHABLE,
-    ip,
     message,
     own_address,
     read_address,

@@ -10,11 +10,10 @@ from .kind import KINDS
 from .settings import Settings, link_name
 from .state import Link
 from .text import shown
+from .values import IPV6_MIN_MTU
 
 ALIAS_BYTES = 255
 """What IFLA_IFALIAS holds (IFALIASZ - 1)."""
-IPV6_MIN_MTU = 1280
-"""With less, the kernel takes IPv6 off the link (RFC 8200, section 5; net/ipv6/addrconf.c addrconf_notify())."""
 OUTER_HEADER = {4: 20, 6: 40}
 """Bytes of the outer IP header (RFC 791, RFC 8200), by family."""
 UDP_HEADER = 8

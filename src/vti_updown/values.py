@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from .event import IPAddress, address
+from .event import UINT32_MAX, IPAddress, address
 from .text import shown
 
 T = TypeVar("T")
@@ -20,7 +20,8 @@ NETNS_NAME_BYTES = 255
 """NAME_MAX (limits.h): a namespace's name is that of a file in /run/netns."""
 COMMAND_BYTES = 131071
 """What one argument of a program may have (MAX_ARG_STRLEN - 1, binfmts.h), as the command is one of /bin/sh's."""
-UINT32_MAX = 0xFFFFFFFF
+IPV6_MIN_MTU = 1280
+"""With less, the kernel takes IPv6 off the link (RFC 8200, section 5; net/ipv6/addrconf.c addrconf_notify())."""
 TABLES = {"main": 254, "default": 253}
 """RT_TABLE_MAIN and RT_TABLE_DEFAULT (rtnetlink.h), by iproute2's names."""
 RT_TABLE_LOCAL = 255
