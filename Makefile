@@ -16,17 +16,24 @@ demo: ## two strongSwan hosts, a real tunnel, packets through it, torn down agai
 	$(LAB) run python3 tests/demo.py
 
 test: unit ## all tests; boots a virtual machine where this kernel has no VTI (root)
+	$(LAB) beside
 	$(LAB) run python3 tests/run.py kernel -m "not slow" tests/kernel \
 		--and python3 tests/run.py strongswan -m "not slow" tests/strongswan
 
 test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
 	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tests/run.py unit tests/unit
 	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tests/run.py oldest tests/kernel/test_hook.py tests/kernel/test_upkeep.py
+	$(LAB) beside
 	VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tests/run.py kernel tests/kernel \
 		--and python3 tests/run.py strongswan tests/strongswan
 
 watch: ## some of the tests that need a kernel, as they run: make watch TESTS="tests/kernel/test_hook.py -k borrowed -v"
+	$(LAB) beside
 	$(LAB) run python3 -m pytest -p no:cacheprovider $(TESTS)
+
+recipes: ## writes docs/recipes.md, which lists the recipes, what tests them, and with which versions (root)
+	$(LAB) beside
+	$(LAB) tools python3 tests/recipes.py
 
 unit: ## the tests that need neither root nor a kernel with VTI
 	$(LAB) tools python3 tests/run.py unit tests/unit
@@ -56,4 +63,4 @@ clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-all watch unit lint bench shell install uninstall clean
+.PHONY: help demo test test-all watch recipes unit lint bench shell install uninstall clean

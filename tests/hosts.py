@@ -1,7 +1,6 @@
 """Hosts for tests and the demo: each a network, mount and process namespace that ends, with all in it, when it is closed.
 
-Nothing of the machine's own network or files is touched: what a host sees in /run, /etc/ipsec.conf and their like is
-mounted over them for it alone.
+Nothing of the machine's own network or files is touched: what a host writes into /run and /etc is its own.
 """
 
 import json
@@ -17,6 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
+
+from lab import beside
 
 ROOT = Path(__file__).resolve().parent.parent
 HOOK = "/usr/local/sbin/vti-updown"
@@ -41,6 +42,25 @@ swanctl {
 """
 
 
+MOUNTS = f"""
+usr=/usr etc=/etc
+for folder; do
+    usr=$folder/usr:$usr
+    [ ! -d "$folder/etc" ] || etc=$folder/etc:$etc
+done
+[ "$usr" = /usr ] || mount -t overlay -o "lowerdir=$usr" overlay /usr
+mount -t tmpfs tmpfs /run
+mkdir -p /run/etc/upper /run/etc/work
+mount -t overlay -o "lowerdir=$etc,upperdir=/run/etc/upper,workdir=/run/etc/work" overlay /etc
+mount -t tmpfs tmpfs /usr/local/sbin
+ln -s "$0" {HOOK}
+ip link set lo up
+echo
+exec sleep infinity
+"""
+"""What the first process of a host does, told the hook and the folders of packages."""
+
+
 class Failed(AssertionError):
     """A command that should have worked."""
 
@@ -48,14 +68,14 @@ class Failed(AssertionError):
 class Host:
     """One host. `run` runs a command on it; `charon` starts strongSwan on it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *packages: str) -> None:
+        """`packages` of lab.BESIDE are as if they were installed, on this host only, but nothing of them runs yet."""
         self.name = name
-        self._folder = tempfile.TemporaryDirectory(prefix=f"vti-updown-{name}-")
         self._daemons: list[subprocess.Popen[bytes]] = []
         # The outermost process dies with us, and with it the first process of the namespace and so all others.
         self._holder = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "-n", "-m", "-p", "--fork", "--kill-child", "--mount-proc",
-             "sh", "-c", "echo; exec sleep infinity"],
+             "sh", "-ec", MOUNTS, INSTALLED, *(beside(package) for package in packages)],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -63,10 +83,6 @@ class Host:
         self._holder.stdout.readline()
         children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text()
         self.pid = int(children.split()[0])
-        self.run("mount", "-t", "tmpfs", "tmpfs", "/run")
-        self.run("mount", "-t", "tmpfs", "tmpfs", "/usr/local/sbin")
-        self.run("ln", "-s", str(INSTALLED), HOOK)
-        self.run("ip", "link", "set", "lo", "up")
 
     def __enter__(self) -> "Host":
         return self
@@ -79,7 +95,6 @@ class Host:
         self._holder.wait()
         for daemon in self._daemons:
             daemon.wait()
-        self._folder.cleanup()
 
     def command(self, *words: str) -> list[str]:
         """The command line that runs `words` on this host."""
@@ -107,30 +122,35 @@ class Host:
         return daemon
 
     def file(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Gives the host `text` in the place of a file that the machine has."""
-        own = Path(self._folder.name) / path.strip("/").replace("/", "_")
-        mounted = own.exists()
+        """Gives the host a file; nobody else sees it."""
+        assert path.startswith(("/etc/", "/run/"))
+        own = Path(f"/proc/{self.pid}/root{path}")
+        own.parent.mkdir(parents=True, exist_ok=True)
         own.write_text(text)
         own.chmod(mode)
-        if not mounted:
-            self.run("mount", "--bind", str(own), path)
 
     # strongSwan
 
     def charon(self, conf: str = "", swanctl: str = "", secrets: str = "", charon: str = "") -> None:
         """Starts strongSwan with this ipsec.conf and ipsec.secrets, or this swanctl.conf, and this charon.conf."""
         self.file("/etc/strongswan.d/charon.conf", charon or "charon {\n install_routes = no\n}\n")
-        self.file("/etc/strongswan.d/charon-logging.conf", LOGGING)
         if swanctl:
             self.file("/etc/swanctl/swanctl.conf", swanctl, 0o600)
+        else:
+            self.file("/etc/ipsec.conf", conf)
+            self.file("/etc/ipsec.secrets", secrets, 0o600)
+        self.start_charon(starter=not swanctl)
+
+    def start_charon(self, starter: bool = False) -> None:
+        """Starts strongSwan with the files of its /etc: by starter and ipsec.conf, or alone and loaded by swanctl."""
+        self.file("/etc/strongswan.d/charon-logging.conf", LOGGING)
+        if starter:
+            self.daemon = self.start("/usr/sbin/ipsec", "start", "--nofork")
+            self.until("test -S /run/charon.ctl && ipsec status >/dev/null 2>&1")
+        else:
             self.daemon = self.start("/usr/lib/ipsec/charon")
             self.until("test -S /run/charon.vici")
             self.run("swanctl", "--load-all")
-            return
-        self.file("/etc/ipsec.conf", conf)
-        self.file("/etc/ipsec.secrets", secrets, 0o600)
-        self.daemon = self.start("/usr/sbin/ipsec", "start", "--nofork")
-        self.until("test -S /run/charon.ctl && ipsec status >/dev/null 2>&1")
 
     def kill_charon(self) -> None:
         """Ends strongSwan as a crash does: it runs no more code, and tells nobody."""

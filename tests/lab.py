@@ -2,6 +2,7 @@
 """Runs a command as root on a kernel that has VTI: this machine's own, else Debian's in a virtual machine.
 
     lab.py prepare          install and build what the tests need, with nothing run
+    lab.py beside           fetch the packages that the tests' hosts see and this machine does not
     lab.py run COMMAND…     run COMMAND in this directory, and exit as it does; COMMAND… --and COMMAND… runs several,
                             beside each other in virtual machines of their own where it takes any
     lab.py shell            a shell there
@@ -56,6 +57,8 @@ VM_PROGRAMS = {
     "file": "file",
     "udevadm": "udev",
 }
+BESIDE = ("bird2", "frr", "libreswan", "libcharon-extra-plugins", "strongswan-pki")
+"""Packages that the tests' hosts alone see: installed, they would start daemons, or push strongSwan out."""
 KERNEL_PACKAGE = "linux-image-amd64"
 PASSED_ON = ("CI", "TERM", "COLUMNS", "PYTEST_ADDOPTS")
 """Variables that the virtual machine gets, too, beside VTI_UPDOWN_…."""
@@ -150,6 +153,33 @@ def environment() -> None:
         ignored = shutil.ignore_patterns(".git", ".lab", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
         shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=ignored)
         quiet(*pip, "--no-build-isolation", "--no-deps", "--force-reinstall", copy)
+
+
+def beside(package: str) -> Path:
+    """A package that is not installed, unpacked with what it needs and this machine has not: the folder with its files."""
+    target = LAB / "beside" / package
+    if target.exists():
+        return target
+    if os.geteuid() or shutil.which("apt-get") is None:
+        die(f"{package} must be unpacked", "run it as root on Debian or Ubuntu")
+    progress(f"fetching {package}")
+    with tempfile.TemporaryDirectory(dir=LAB) as folder:
+        Path(folder).chmod(0o755)
+        archives, unpacked = Path(folder) / "archives", Path(folder) / "unpacked"
+        (archives / "partial").mkdir(parents=True)
+        kept = f"Dir::Cache::archives={archives}"
+        quiet("apt-get", "install", "-y", "--no-install-recommends", "--download-only", "--reinstall", "-o", kept, package)
+        for name in ("bin", "sbin", "lib", "lib64"):  # as the machine has them, so that all is in usr
+            (unpacked / "usr" / name).mkdir(parents=True)
+            (unpacked / name).symlink_to(f"usr/{name}")
+        for archive in archives.glob("*.deb"):
+            quiet("dpkg", "-x", str(archive), str(unpacked))
+        (found,) = archives.glob(f"{package}_*.deb")
+        version = subprocess.run(["dpkg-deb", "-f", str(found), "Version"], capture_output=True, text=True, check=True).stdout
+        (unpacked / "version").write_text(version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unpacked.rename(target)
+    return target
 
 
 # The kernel
@@ -366,7 +396,9 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if words:
         alone()
-    if words == ["prepare"]:
+    if words in (["prepare"], ["beside"]):
+        for package in BESIDE if words == ["beside"] else ():
+            beside(package)
         prepare()
         return 0
     if words[:1] == ["venv"] and len(words) == 2:

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""The recipes of examples/, as tests use them; as a program, it writes docs/recipes.md from the tests that do.
+
+A recipe is a folder with a README.md and the files that a user copies. The first line of each file says where it goes:
+`# /etc/swanctl/conf.d/aws.conf: what it is`. Tests take them as they stand, and run what the README says to run.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hosts import ROOT, Host
+from lab import BESIDE, beside, kernel
+
+PAGE = ROOT / "docs/recipes.md"
+SECRET_FILES = ("swanctl", "secrets")
+HEAD = """# Recipes
+
+Each is a folder of [examples](../examples/) with the files to copy, whose first lines say where they go, and a page that says
+the rest. A test takes the files as they stand, runs what the page says on real hosts with packets, and checks that the host
+is as before at the end. `make recipes` writes this page from the tests; one of them runs by `make watch TESTS="FILE -k NAME"`.
+
+| recipe | what the test sees | test | tested against |
+| --- | --- | --- | --- |
+"""
+
+
+def installed(package: str) -> str:
+    """The version of a Debian package that the tests use."""
+    if package in BESIDE:
+        return (beside(package) / "version").read_text()
+    return subprocess.run(["dpkg-query", "-Wf", "${Version}", package], capture_output=True, text=True, check=True).stdout
+
+
+VERSIONS: dict[str, Callable[[], str]] = {
+    "strongSwan": lambda: installed("strongswan-charon"),
+    "BIRD": lambda: installed("bird2"),
+    "FRR": lambda: installed("frr"),
+    "libreswan": lambda: installed("libreswan"),
+    "Linux": lambda: kernel().name.removeprefix("vmlinuz-").partition("-")[0],
+}
+"""What recipes are tested against, and how its version is found."""
+
+
+class Recipe:
+    """A folder of examples/."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = ROOT / "examples" / name
+        self.page = (self.folder / "README.md").read_text()
+
+    def target(self, name: str) -> str:
+        """Where the file's first line says that it goes."""
+        first = (self.folder / name).read_text().partition("\n")[0]
+        path = first.lstrip("#! ").partition(":")[0]
+        assert path.startswith("/etc/"), f"{self.folder.name}/{name} does not say in its first line where it goes"
+        return path
+
+    def install(self, host: Host, *names: str) -> None:
+        """Copies the files to where they go; all but the page where none is named."""
+        for name in names or sorted(file.name for file in self.folder.iterdir() if file.name != "README.md"):
+            path = self.target(name)
+            host.file(path, (self.folder / name).read_text(), 0o600 if any(word in path for word in SECRET_FILES) else 0o644)
+
+    def run(self, host: Host, command: str) -> str:
+        """Runs a command line that the page has in a block of its own, with `# ` before it."""
+        assert f"    # {command}\n" in self.page, f"{self.folder.name}/README.md does not say: {command}"
+        return host.run("sh", "-c", command)
+
+
+class Collected:
+    """A plugin of pytest that keeps the tests of recipes, in their order."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str, tuple[str, ...]]] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            for marker in item.iter_markers("recipe"):
+                says = (item.function.__doc__ or "").strip().partition("\n\n")[0]
+                self.rows.append((marker.args[0], " ".join(says.split()), item.nodeid, marker.args[1:]))
+
+
+def collected() -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """The tests of recipes: folder, what it sees, its node, what it was tested against."""
+    plugin = Collected()
+    arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:terminal", str(ROOT / "tests/strongswan")]
+    status = pytest.main(arguments, plugins=[plugin])
+    assert status == 0, f"pytest could not collect the tests: {status}"
+    return sorted(plugin.rows)
+
+
+def table(version: Callable[[str], str]) -> str:
+    """The page's rows, with each program's version as `version` gives it."""
+    rows = ""
+    for folder, says, node, against in collected():
+        file, _, name = node.partition("::")
+        link = f"[{folder}](../examples/{folder}/)"
+        rows += (
+            f"| {link} | {says} | [`{name}`](../{file}) | {', '.join(version(program) for program in ('Linux', *against))} |\n"
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "tests/kernel"))
+    text = HEAD + table(lambda program: f"{program} {VERSIONS[program]()}")
+    PAGE.write_text(text)
+    print(f"{PAGE.relative_to(Path.cwd())}: {text.count('test_')} tests")
