@@ -35,11 +35,12 @@ LOGGING = """charon {
         }
     }
 }
-# It has no certificates to read here, and loading what reads them is most of its time.
-swanctl {
+"""
+NO_CERTIFICATES = """swanctl {
     load = random nonce
 }
 """
+"""Where it has no certificates to read: loading what reads them is most of its time."""
 
 
 MOUNTS = f"""
@@ -141,9 +142,9 @@ class Host:
             self.file("/etc/ipsec.secrets", secrets, 0o600)
         self.start_charon(starter=not swanctl)
 
-    def start_charon(self, starter: bool = False) -> None:
+    def start_charon(self, starter: bool = False, certificates: bool = False) -> None:
         """Starts strongSwan with the files of its /etc: by starter and ipsec.conf, or alone and loaded by swanctl."""
-        self.file("/etc/strongswan.d/charon-logging.conf", LOGGING)
+        self.file("/etc/strongswan.d/charon-logging.conf", LOGGING + ("" if certificates else NO_CERTIFICATES))
         if starter:
             self.daemon = self.start("/usr/sbin/ipsec", "start", "--nofork")
             self.until("test -S /run/charon.ctl && ipsec status >/dev/null 2>&1")

@@ -57,7 +57,7 @@ VM_PROGRAMS = {
     "file": "file",
     "udevadm": "udev",
 }
-BESIDE = ("bird2", "frr", "libreswan", "libcharon-extra-plugins", "strongswan-pki")
+BESIDE = ("bird2", "frr", "libreswan", "libcharon-extauth-plugins", "strongswan-pki")
 """Packages that the tests' hosts alone see: installed, they would start daemons, or push strongSwan out."""
 KERNEL_PACKAGE = "linux-image-amd64"
 PASSED_ON = ("CI", "TERM", "COLUMNS", "PYTEST_ADDOPTS")

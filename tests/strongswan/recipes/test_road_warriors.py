@@ -1,0 +1,80 @@
+"""A gateway for road warriors, who come with a password or a certificate, from behind one NAT; all of them with the hook."""
+
+import pytest
+
+from hosts import Host, wire
+from recipes import Recipe
+
+from ..conftest import Calls, nothing_left
+
+EAP, PKI = "libcharon-extauth-plugins", "strongswan-pki"
+CA, MADE = "/etc/swanctl/x509ca/ca.pem", "/etc/swanctl/ca"
+
+
+def network(gate: Host, nat: Host, server: Host, *road: Host) -> None:
+    """gate is 192.0.2.1 and server 10.1.0.10 behind it; the others are 10.66.1.2, 10.66.2.2 … behind nat."""
+    wire(nat, gate, addresses=[("192.0.2.254/24", "192.0.2.1/24")])
+    wire(gate, server, "lan", [("10.1.0.1/16", "10.1.0.10/16"), ("fd00:1::1/48", "fd00:1::10/48")])
+    gate.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+    gate.run("ip", "route", "add", "default", "via", "192.0.2.254")
+    server.run("ip", "route", "add", "10.3.0.0/24", "via", "10.1.0.1")
+    server.run("ip", "route", "add", "fd00:3::/112", "via", "fd00:1::1")
+    nat.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    nat.run("nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; };"
+                   "add rule ip nat out oifname eth0 masquerade")  # fmt: skip
+    for number, laptop in enumerate(road, 1):
+        wire(nat, laptop, f"lan{number}", [(f"10.66.{number}.1/24", f"10.66.{number}.2/24")])
+        laptop.run("ip", "route", "add", "default", "via", f"10.66.{number}.1")
+
+
+def certificates(recipe: Recipe, gate: Host) -> None:
+    """Runs the page's commands that make them."""
+    for line in recipe.page.splitlines():
+        command = line.removeprefix("    # ")
+        if command != line and (command.startswith("pki ") or MADE in command):
+            recipe.run(gate, command)
+
+
+@pytest.mark.recipe("gateway", "strongSwan")
+@pytest.mark.recipe("road-warrior-password", "strongSwan")
+@pytest.mark.recipe("road-warrior-certificate", "strongSwan")
+def test_road_warriors_with_a_password_and_with_a_certificate_share_the_gateways_link() -> None:
+    """Both, behind one NAT, reach the office in both families and the office them, and the first goes without the other's notice."""
+    with (
+        Host("gate", EAP, PKI) as gate, Host("nat") as nat, Host("server") as server, Host("alice", EAP) as alice, Host("bob") as bob,
+    ):  # fmt: skip
+        network(gate, nat, server, alice, bob)
+        before = {host: host.network_state() for host in (gate, alice, bob)}
+        recipe = Recipe("gateway")
+        recipe.install(gate)
+        certificates(recipe, gate)
+        assert "road" in recipe.run(gate, "vti-updown check-config")
+        gate.start_charon(certificates=True)
+        calls = Calls(gate)
+        names = {alice: "password", bob: "certificate"}
+        for number, (laptop, name) in enumerate(names.items(), 1):
+            page = Recipe(f"road-warrior-{name}")
+            page.install(laptop)
+            laptop.file(CA, gate.run("cat", CA))
+            if laptop is bob:
+                laptop.file("/etc/swanctl/x509/bob.pem", gate.run("cat", f"{MADE}/bob.pem"))
+                laptop.file("/etc/swanctl/private/bob.pem", gate.run("cat", f"{MADE}/bob-key.pem"), 0o600)
+            laptop.start_charon(certificates=True)
+            page.run(laptop, "swanctl --initiate --child office")
+            ups = sorted(calls.events(2))
+            assert [up.split(",")[0] for up in ups] == ["road: road up"] * 2 or number > 1
+            assert f"10.3.0.{number}/32" in ups[0]
+            said = sorted(laptop.hook_log(at_least=2))
+            assert said[0] == f"office: xfrm42 up, 10.66.{number}.2 → 192.0.2.1, if_id 42, 10.3.0.{number}/32, 10.1.0.0/16"
+        for number, laptop in enumerate(names, 1):
+            assert laptop.ping("10.1.0.10") == laptop.ping("fd00:1::10") == 3
+            assert server.ping(f"10.3.0.{number}") == server.ping(f"fd00:3::{number}") == 3
+        assert "10.3.0.1 proto 50" in recipe.run(gate, "ip route show dev road")
+        for laptop, other in ((alice, bob), (bob, None)):
+            page = Recipe(f"road-warrior-{names[laptop]}")
+            page.run(laptop, "swanctl --terminate --ike office")
+            laptop.hook_log(at_least=4)
+            nothing_left(laptop, before[laptop])
+            calls.events(2)
+            assert other is None or other.ping("10.1.0.10") == 3
+        nothing_left(gate, before[gate])

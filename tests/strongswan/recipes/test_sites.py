@@ -1,0 +1,70 @@
+"""Two sites, each with the hook on its gateway: moon with alice behind it, and sun with bob."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from hosts import Capture, Host, wire
+from recipes import Recipe
+
+from ..conftest import nothing_left
+
+
+class Sites:
+    """moon is 192.0.2.1 and sun 198.51.100.1, with a router between them; alice is 10.1.0.10 and bob 10.2.0.10."""
+
+    def __init__(self, moon: Host, sun: Host, internet: Host, alice: Host, bob: Host) -> None:
+        self.moon, self.sun, self.internet, self.alice, self.bob = moon, sun, internet, alice, bob
+        internet.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        for gateway, net, lan, number in ((moon, "192.0.2", alice, 1), (sun, "198.51.100", bob, 2)):
+            wire(internet, gateway, gateway.name, [(f"{net}.254/24", f"{net}.1/24")])
+            gateway.run("ip", "route", "add", "default", "via", f"{net}.254")
+            gateway.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+            inner = [(f"10.{number}.0.1/16", f"10.{number}.0.10/16"), (f"fd00:{number}::1/64", f"fd00:{number}::10/64")]
+            wire(gateway, lan, "lan", inner)
+            lan.run("ip", "route", "add", "default", "via", f"10.{number}.0.1")
+            lan.run("ip", "route", "add", "default", "via", f"fd00:{number}::1")
+
+
+@pytest.fixture(scope="module")
+def sites() -> Iterator[Sites]:
+    with Host("moon") as moon, Host("sun") as sun, Host("internet") as internet, Host("alice") as alice, Host("bob") as bob:
+        yield Sites(moon, sun, internet, alice, bob)
+
+
+@pytest.mark.recipe("site-to-site", "strongSwan")
+def test_two_sites_reach_each_other_and_send_nothing_in_clear(sites: Sites) -> None:
+    """Both networks reach each other in both families, all of it as ESP; before and after, what is for the other site is refused."""
+    recipe = Recipe("site-to-site")
+    before = [gateway.network_state() for gateway in (sites.moon, sites.sun)]
+    with Capture(sites.internet, "moon", "net 10.0.0.0/8 or icmp") as clear:
+        for gateway in (sites.moon, sites.sun):
+            recipe.install(gateway, f"{gateway.name}-swanctl.conf", f"{gateway.name}-vti-updown.toml", "charon.conf")
+            recipe.run(gateway, "vti-updown prepare")
+        assert sites.alice.ping("10.2.0.10") == 0
+        sites.sun.start_charon()
+        sites.moon.start_charon()
+        assert sorted(sites.moon.hook_log(at_least=2)) == [
+            "sun: sun up, 192.0.2.1 → 198.51.100.1, if_id 42, 10.2.0.0/16",
+            "sun: sun up, 192.0.2.1 → 198.51.100.1, if_id 42, fd00:2::/48",
+        ]
+        sites.sun.hook_log(at_least=2)
+        with Capture(sites.internet, "moon", "esp") as esp:
+            for family in ("10.{}.0.10", "fd00:{}::10"):
+                assert sites.alice.ping(family.format(2)) == 3
+                assert sites.bob.ping(family.format(1)) == 3
+                assert sites.moon.ping(family.format(2)) == 3
+        assert esp.count == 36
+        assert sites.sun.sas("moon")[1] == [1]
+        recipe.run(sites.moon, "swanctl --list-sas")
+        assert "10.2.0.0/16 proto 50" in recipe.run(sites.moon, "ip route show dev sun")
+        recipe.run(sites.moon, "swanctl --terminate --ike sun")
+        for gateway in (sites.moon, sites.sun):
+            gateway.hook_log(at_least=4)
+        assert sites.alice.ping("10.2.0.10") == 0
+        assert sites.bob.ping("10.1.0.10") == 0
+    assert clear.lines == []
+    for gateway, state in zip((sites.moon, sites.sun), before, strict=True):
+        recipe.run(gateway, "vti-updown release")
+        nothing_left(gateway, state)
+        gateway.stop_charon()
