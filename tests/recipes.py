@@ -5,15 +5,17 @@ A recipe is a folder with a README.md and the files that a user copies. The firs
 `# /etc/swanctl/conf.d/aws.conf: what it is`. Tests take them as they stand, and run what the README says to run.
 """
 
+import contextlib
+import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from hosts import ROOT, Host
-from lab import BESIDE, beside, kernel
+from lab import BESIDE, beside, has_vti, kernel
 
 PAGE = ROOT / "docs/recipes.md"
 SECRET_FILES = ("swanctl", "secrets")
@@ -40,7 +42,7 @@ VERSIONS: dict[str, Callable[[], str]] = {
     "BIRD": lambda: installed("bird2"),
     "FRR": lambda: installed("frr"),
     "libreswan": lambda: installed("libreswan"),
-    "Linux": lambda: kernel().name.removeprefix("vmlinuz-").partition("-")[0],
+    "Linux": lambda: os.uname().release if has_vti() else kernel().name.removeprefix("vmlinuz-"),
 }
 """What recipes are tested against, and how its version is found."""
 
@@ -87,9 +89,10 @@ class Collected:
 def collected() -> list[tuple[str, str, str, tuple[str, ...]]]:
     """The tests of recipes: folder, what it sees, its node, what it was tested against."""
     plugin = Collected()
-    arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:terminal", str(ROOT / "tests/strongswan")]
-    status = pytest.main(arguments, plugins=[plugin])
-    assert status == 0, f"pytest could not collect the tests: {status}"
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        status = pytest.main(["--collect-only", "-p", "no:cacheprovider", str(ROOT / "tests/strongswan")], plugins=[plugin])
+    assert status == 0, f"pytest could not collect the tests:\n{said.getvalue()}"
     return sorted(plugin.rows)
 
 
@@ -105,8 +108,15 @@ def table(version: Callable[[str], str]) -> str:
     return rows
 
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "tests/kernel"))
+def main(words: list[str]) -> None:
+    """Writes the page; with `names`, prints its rows with the programs' names alone."""
+    if words == ["names"]:
+        print(table(lambda program: program), end="")
+        return
     text = HEAD + table(lambda program: f"{program} {VERSIONS[program]()}")
     PAGE.write_text(text)
-    print(f"{PAGE.relative_to(Path.cwd())}: {text.count('test_')} tests")
+    print(f"{PAGE.relative_to(ROOT)}: {text.count('test_')} tests")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -31,3 +31,14 @@ def test_every_cell_of_what_is_supported_is_a_test_and_each_kind_has_its_cell():
     there = set(re.findall(r"(?m)^tests/strongswan/\S+::(test_.+)$", collected))
     assert named - there - {one.partition("[")[0] for one in there} == set()
     assert {one for one in there if one.startswith("test_packets_pass[")} <= named
+
+
+def test_the_page_of_recipes_lists_each_test_of_a_recipe_and_each_recipe_has_one():
+    page = (ROOT / "docs/recipes.md").read_text()
+    named = subprocess.run(
+        [sys.executable, "tests/recipes.py", "names"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line for line in page.splitlines(keepends=True) if line.startswith("| [")]
+    assert re.sub(r"\b(Linux|strongSwan|BIRD|FRR|libreswan) \d[^ ,|]*", r"\1", "".join(rows)) == named, "run: make recipes"
+    folders = {file.parent.name for file in (ROOT / "examples").glob("*/README.md")}
+    assert folders == set(re.findall(r"(?m)^\| \[([\w-]+)\]", named))

@@ -57,6 +57,7 @@ def test_one_line_takes_the_bash_scripts_place(roads: Roads) -> None:
     moon.file(SCRIPT_PATH, SCRIPT, 0o755)
     moon.start_charon(starter=True)
     moon.run("ipsec", "up", "gw")
+    moon.until("grep -q 'updown: .*vti1.disable_policy' /run/charon.log")
     assert roads.vtis() == {"vti1"}
     moon.run("swanctl", "--rekey", "--ike", "gw")
     moon.until_sas("gw", 1, 1, without_ike=[1])
@@ -69,11 +70,12 @@ def test_one_line_takes_the_bash_scripts_place(roads: Roads) -> None:
     recipe.install(moon, "ipsec.conf")
     recipe.run(moon, "ipsec update")
     recipe.run(moon, "ipsec up gw")
+    moon.until("[ $(grep -c 'updown: gw: vti. up' /run/charon.log) = 2 ]")
     roads.packets_pass()
     moon.run("swanctl", "--rekey", "--ike", "gw")
     moon.until_sas("gw", 1, 1, without_ike=[1, 2, 3])
     recipe.run(moon, "ipsec down gw")
-    moon.until("[ $(grep -c 'updown: gw: vti. .*down' /run/charon.log) -ge 1 ]")
+    moon.until("grep -q 'updown: gw: vti. down' /run/charon.log")
     assert roads.vtis() == set()
     nothing_left(moon, clean)
 

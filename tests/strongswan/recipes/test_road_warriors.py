@@ -2,7 +2,7 @@
 
 import pytest
 
-from hosts import Host, wire
+from hosts import Capture, Host, wire
 from recipes import Recipe
 
 from ..conftest import Calls, nothing_left
@@ -78,3 +78,100 @@ def test_road_warriors_with_a_password_and_with_a_certificate_share_the_gateways
             calls.events(2)
             assert other is None or other.ping("10.1.0.10") == 3
         nothing_left(gate, before[gate])
+
+
+@pytest.mark.slow
+@pytest.mark.recipe("road-warrior-password", "strongSwan")
+def test_all_traffic_of_a_road_warrior_goes_through_the_office() -> None:
+    """With the page's two changes the whole internet is behind the tunnel, but not the laptop's own LAN."""
+    with Host("gate", EAP, PKI) as gate, Host("nat") as nat, Host("server") as server, Host("alice", EAP) as alice:
+        network(gate, nat, server, alice)
+        before = alice.network_state()
+        gate.run("ip", "addr", "add", "198.51.100.80/32", "dev", "lo")  # the internet, as the gateway sees it
+        recipe, page = Recipe("gateway"), Recipe("road-warrior-password")
+        recipe.install(gate)
+        certificates(recipe, gate)
+        offer = "local_ts = 0.0.0.0/0, ::/0"
+        assert f"`{offer}`" in page.page
+        target = recipe.target("swanctl.conf")
+        gate.file(target, gate.run("cat", target).replace("local_ts = 10.1.0.0/16, fd00:1::/48", offer), 0o600)
+        gate.start_charon(certificates=True)
+        page.install(alice)
+        alice.file(CA, gate.run("cat", CA))
+        settings = "".join(
+            f"{line[4:]}\n" for line in page.page.splitlines() if line.startswith(("    [conn", "    routes = "))
+        )
+        alice.file("/etc/vti-updown.toml", settings)
+        target, ask = page.target("swanctl.conf"), "remote_ts = 0.0.0.0/0, ::/0"
+        assert f"    {ask}\n" in page.page
+        alice.file(target, alice.run("cat", target).replace("remote_ts = 10.1.0.0/16, fd00:1::/48", ask), 0o600)
+        alice.start_charon(certificates=True)
+        page.run(alice, "swanctl --initiate --child office")
+        alice.hook_log(at_least=2)
+        with Capture(nat, "eth0", "icmp") as clear:
+            assert alice.ping("198.51.100.80") == alice.ping("10.1.0.10") == alice.ping("fd00:1::10") == 3
+            assert alice.ping("10.66.1.1") == 3
+        assert clear.count == 0
+        assert alice.run("ip", "route", "get", "198.51.100.80").split(" dev ")[1].split()[0] == "xfrm42"
+        assert alice.run("ip", "route", "get", "10.66.1.1").split(" dev ")[1].split()[0] == "lan1"
+        page.run(alice, "swanctl --terminate --ike office")
+        alice.hook_log(at_least=4)
+        nothing_left(alice, before)
+
+
+CROWD = """connections {
+%s}
+secrets {
+    eap-alice {
+        id = alice
+        secret = "change me"
+    }
+}
+"""
+ONE_OF_THEM = """    office%d {
+        remote_addrs = 192.0.2.1
+        vips = 0.0.0.0
+        unique = never
+        local {
+            auth = eap-mschapv2
+            id = alice
+        }
+        remote {
+            auth = pubkey
+            id = gateway.example.org
+        }
+        children {
+            office%d {
+                remote_ts = 10.1.0.0/16
+            }
+        }
+    }
+"""
+MANY = 24
+
+
+@pytest.mark.slow
+@pytest.mark.recipe("gateway", "strongSwan")
+def test_many_road_warriors_at_once_share_the_gateways_link() -> None:
+    """Two dozen come at once and go at once: each has packets, the link has as many routes, and then the gateway is as before."""
+    with Host("gate", EAP, PKI) as gate, Host("nat") as nat, Host("server") as server, Host("crowd", EAP) as crowd:
+        network(gate, nat, server, crowd)
+        before = gate.network_state()
+        recipe = Recipe("gateway")
+        recipe.install(gate)
+        certificates(recipe, gate)
+        gate.start_charon(certificates=True)
+        calls = Calls(gate)
+        crowd.file(CA, gate.run("cat", CA))
+        patient = "charon {\n    retransmit_tries = 9\n    retransmit_base = 1\n}\n"
+        crowd.file("/etc/strongswan.d/charon.conf", patient)
+        crowd.file("/etc/swanctl/swanctl.conf", CROWD % "".join(ONE_OF_THEM % (n, n) for n in range(MANY)), 0o600)
+        crowd.start_charon(certificates=True)
+        crowd.run("sh", "-c", f"for n in $(seq 0 {MANY - 1}); do swanctl --initiate --child office$n & done; wait")
+        calls.events(MANY)
+        addresses = {f"10.3.0.{number}" for number in range(1, MANY + 1)}
+        assert {line.split()[0] for line in gate.run("ip", "route", "show", "dev", "road").splitlines()} == addresses
+        assert [server.ping(address, count=1) for address in sorted(addresses)] == [1] * MANY
+        crowd.run("sh", "-c", f"for n in $(seq 0 {MANY - 1}); do swanctl --terminate --ike office$n & done; wait")
+        calls.events(MANY)
+        nothing_left(gate, before)
