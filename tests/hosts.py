@@ -196,9 +196,9 @@ class Host:
     def log(self) -> str:
         return self.run("cat", "/run/charon.log", check=False)
 
-    def hook_log(self, at_least: int = 0) -> list[str]:
+    def hook_log(self, at_least: int = 0, seconds: float = WAIT_SECONDS) -> list[str]:
         """What the hook printed, as charon logged it; waits for `at_least` lines, as charon's commands do not."""
-        end = time.monotonic() + WAIT_SECONDS
+        end = time.monotonic() + seconds
         while len(said := re.findall(r"updown: (.*)", self.log())) < at_least and time.monotonic() < end:
             time.sleep(0.1)
         return said

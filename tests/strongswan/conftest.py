@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hosts import Host, Stream, changes, wire
+from hosts import WAIT_SECONDS, Host, Stream, changes, wire
 
 SECRETS = 'moon sun : PSK "for tests only"\n'
 
@@ -25,9 +25,9 @@ class Calls:
         self.host = host
         self._read = 0
 
-    def events(self, count: int) -> list[str]:
+    def events(self, count: int, seconds: float = WAIT_SECONDS) -> list[str]:
         """Waits for the hook's next `count` lines in the log, and returns them."""
-        log = self.host.hook_log(at_least=self._read + count)
+        log = self.host.hook_log(at_least=self._read + count, seconds=seconds)
         new = log[self._read :]
         self._read = len(log)
         assert len(new) == count, (new, self.host.log()[-4000:])
