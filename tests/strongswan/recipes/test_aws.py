@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from daemons import bird, birdc, stop
+from daemons import bgp_session, bird, stop
 from hosts import HOOK, Host, Stream, wire
 from recipes import Recipe
 
@@ -190,20 +190,16 @@ class Site:
         return Stream(self.moon, "10.1.0.1", "10.2.0.1")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def site() -> Iterator[Site]:
     with Host("moon", "bird2") as moon, Host("aws", "bird2") as aws:
         yield Site(moon, aws)
 
 
-def since(host: Host, name: str) -> str:
-    """The line of a session, with the time that it has its state since."""
-    return birdc(host, "show", "protocols", name).splitlines()[-1]
-
-
 def died_and_came_back(site: Site) -> tuple[Stream, Stream]:
     """The endpoint in use dies, and is there again: what each lost."""
-    indexes, second = site.indexes(), since(site.moon, "aws2")
+    indexes, second = site.indexes(), bgp_session(site.moon, "169.254.10.5")
+    assert ":179" in second
     with site.stream() as dying:
         site.dies("aws1")
         site.both_use("aws2")
@@ -211,8 +207,9 @@ def died_and_came_back(site: Site) -> tuple[Stream, Stream]:
         site.lives()
         site.established("aws1")
         site.both_use("aws1")
+    site.moon.until_sas("aws1", 1, 1)
     assert (dying.tail, coming_back.tail) == (0, 0)
-    assert (site.indexes(), since(site.moon, "aws2")) == (indexes, second)
+    assert (site.indexes(), bgp_session(site.moon, "169.254.10.5")) == (indexes, second)
     return dying, coming_back
 
 
