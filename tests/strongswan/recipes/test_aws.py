@@ -106,7 +106,8 @@ class Site:
     def __init__(self, moon: Host, aws: Host) -> None:
         self.moon, self.aws = moon, aws
         wire(moon, aws, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
-        moon.run("sh", "-c", "ip route add default via 192.0.2.254; ip addr add 10.1.0.1/16 dev lo")
+        moon.run("sh", "-c", "ip route add default via 192.0.2.254; ip addr add 10.1.0.1/16 dev lo;"
+                             "sysctl -qw net.ipv4.conf.all.rp_filter=1")  # fmt: skip
         aws.run("ip", "addr", "add", "10.2.0.1/16", "dev", "lo")
         connections = ""
         for number, (name, (address, _, _)) in enumerate(TUNNELS.items(), 1):
@@ -124,7 +125,8 @@ class Site:
     def link(host: Host, name: str, vti: str, address: str) -> None:
         """A link made by hand."""
         host.run("sh", "-c", f"ip link add {name} type vti {vti}; ip addr add {address} dev {name};"
-                             f"sysctl -qw net.ipv4.conf.{name}.disable_policy=1; ip link set {name} mtu 1406 up")  # fmt: skip
+                             f"sysctl -qw net.ipv4.conf.{name}.disable_policy=1 net.ipv4.conf.{name}.rp_filter=2;"
+                             f"ip link set {name} mtu 1406 up")  # fmt: skip
 
     @contextmanager
     def by_the_recipe(self) -> Iterator[None]:
@@ -233,6 +235,9 @@ def test_aws_endpoint_dies_and_tunnel_2_takes_over_until_it_is_back(site: Site, 
         assert sorted(site.indexes()) == ["aws1", "aws2"]
         for command in ("swanctl --list-sas", "birdc show protocols", "birdc show route", "ip route get 10.2.0.10"):
             RECIPE.run(site.moon, command)
+        site.aws.run("ip", "route", "add", "10.1.0.1/32", "dev", "aws2")
+        assert site.moon.ping("10.2.0.1", source="10.1.0.1") == 3  # answers come through the other tunnel
+        site.aws.run("ip", "route", "del", "10.1.0.1/32", "dev", "aws2")
         ours = died_and_came_back(site)
     with site.by_hand():
         theirs = died_and_came_back(site)
