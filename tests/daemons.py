@@ -46,6 +46,11 @@ def birdc(host: Host, *words: str) -> str:
     return host.run("birdc", *words).partition("ready.\n")[2]
 
 
+def bgp_session(host: Host, neighbour: str) -> str:
+    """The TCP connection to a neighbour, by its ports: as long as they are the same, the session is."""
+    return " ".join(host.run("ss", "-Htn", "state", "established", "dst", neighbour).split()[2:])
+
+
 def routes_of(text: str) -> set[str]:
     """The networks in what `birdc show route` or `vtysh -c "show … "` print."""
     return set(re.findall(r"(?m)\b(?:\d+\.){3}\d+/\d+|\b[0-9a-f:]+::/\d+", text))

@@ -107,8 +107,10 @@ class Figures:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, str]] = []
 
-    def add(self, scenario: str, hook: Stream, policy: Stream | None = None) -> None:
-        self.rows.append((scenario, str(hook), "" if policy is None else str(policy)))
+    def add(self, scenario: str, hook: Stream, policy: Stream | None = None, hand_made: Stream | None = None) -> None:
+        """Beside the hook's stream: one through a tunnel without a link, or through a link made by hand, with no hook."""
+        beside = "" if policy is None else str(policy)
+        self.rows.append((scenario, str(hook), beside if hand_made is None else f"{hand_made} (by hand)"))
 
 
 FIGURES = pytest.StashKey[Figures]()
@@ -123,7 +125,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not rows:
         return
     terminalreporter.section("packets lost of those sent, one every 10 ms")
-    table = [("event", "vti-updown", "policy-based"), *rows]
+    table = [("event", "vti-updown", "policy-based, or by hand"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(3)]
     for row in table:
         terminalreporter.write_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,153 @@
+"""examples/azure: a route-based tunnel to an Azure VPN gateway, whose BGP address is behind the tunnel."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from daemons import bgp_session, bird, stop
+from hosts import HOOK, Capture, Host, Stream, wire
+from recipes import Recipe
+
+from ..conftest import Figures, nothing_left
+
+RECIPE = Recipe("azure")
+BGP = "10.2.255.30"
+
+# The connection's custom policy, Azure's lifetimes and its DPD; the gateway answers, and calls as well.
+AZURE = """
+connections {
+    onpremises {
+        version = 2
+        local_addrs = 203.0.113.10
+        remote_addrs = 192.0.2.1
+        proposals = aes256-sha384-ecp384
+        rekey_time = 28800
+        dpd_delay = 15
+        mobike = no
+        local {
+            id = 203.0.113.10
+            auth = psk
+        }
+        remote {
+            id = 192.0.2.1
+            auth = psk
+        }
+        children {
+            onpremises {
+                local_ts = 0.0.0.0/0
+                remote_ts = 0.0.0.0/0
+                esp_proposals = aes256gcm16-ecp384
+                life_time = 27000
+                if_id_in = 1
+                if_id_out = 1
+            }
+        }
+    }
+}
+secrets {
+    ike {
+        secret = "the connection's shared key"
+    }
+}
+"""
+# A route to the BGP address of the local network gateway is what Azure makes by itself.
+GATEWAY = """
+ip addr add 203.0.113.10/32 dev lo
+ip addr add 10.2.255.30/32 dev lo
+ip addr add 10.2.0.10/16 dev lo
+ip link add onpremises type xfrm if_id 1
+ip link set onpremises mtu 1400 up
+ip route add 10.1.255.1/32 dev onpremises src 10.2.255.30
+"""
+AZURE_BIRD = """
+router id 10.2.255.30;
+protocol device {
+}
+protocol kernel {
+    learn;
+    ipv4 {
+        import where net = 10.1.255.1/32;
+        export filter {
+            if source != RTS_BGP then reject;
+            krt_prefsrc = 10.2.0.10;
+            accept;
+        };
+    };
+}
+protocol static vnet {
+    ipv4;
+    route 10.2.0.0/16 unreachable;
+}
+protocol bgp onpremises {
+    local 10.2.255.30 as 65515;
+    neighbor 10.1.255.1 as 65000;
+    multihop;
+    keepalive time 60;
+    hold time 180;
+    ipv4 {
+        import all;
+        export where proto = "vnet";
+    };
+}
+"""
+
+
+@contextmanager
+def up(moon: Host, azure: Host) -> Iterator[None]:
+    """moon is 192.0.2.1 with 10.1.0.1 behind it, set up by the recipe; azure is the gateway, and 10.2.0.10 behind it."""
+    wire(moon, azure, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
+    moon.run("sh", "-c", "ip route add default via 192.0.2.254; ip addr add 10.1.0.1/16 dev lo")
+    azure.run("sh", "-ec", GATEWAY)
+    bird(azure, AZURE_BIRD)
+    azure.charon(swanctl=AZURE)
+    before = moon.network_state()
+    RECIPE.install(moon)
+    RECIPE.run(moon, "vti-updown check-config")
+    RECIPE.run(moon, "vti-updown prepare")
+    bird(moon)
+    moon.start_charon()
+    moon.until("birdc show protocols azure | grep -q Established")
+    moon.until("ip route get 10.2.0.10 | grep -q 'dev azure src 10.1.0.1'")
+    azure.until("ip route get 10.1.0.1 | grep -q 'dev onpremises src 10.2.0.10'")
+    yield
+    stop(moon, "bird")
+    moon.stop_charon()
+    moon.run(HOOK, "release")
+    nothing_left(moon, before)
+
+
+@pytest.mark.recipe("azure", "strongSwan", "BIRD")
+def test_azure_bgp_session_outlives_its_tunnel(figures: Figures) -> None:
+    """BGP with an address behind the tunnel; whoever takes the tunnel down, session, link and routes stay until it is back."""
+    with Host("moon", "bird2") as moon, Host("azure", "bird2") as azure, up(moon, azure):
+        assert "via 10.2.255.30 dev azure" in RECIPE.run(moon, "ip route get 10.2.0.10")
+        for command in ("swanctl --list-sas", "birdc show protocols all azure", "birdc show route"):
+            RECIPE.run(moon, command)
+        with Capture(moon, "eth0", "esp") as esp, Capture(moon, "eth0", "net 10.0.0.0/8") as clear:
+            assert moon.ping("10.2.0.10", source="10.1.0.1") == 3
+            assert azure.ping("10.1.0.1", source="10.2.0.10") == 3
+        assert esp.count >= 12 and clear.count == 0
+        full = ("ping", "-n", "-c", "1", "-W", "5", "-M", "do", "-I", "10.1.0.1", "10.2.0.10", "-s")
+        moon.run(*full, "1372")
+        assert "message too long, mtu=1400" in moon.run(*full, "1373", check=False)
+        assert "size set 1350" in moon.run("nft", "list", "ruleset")
+
+        link, routes, session = moon.run("ip", "-o", "link", "show", "azure"), moon.run("ip", "route"), bgp_session(moon, BGP)
+        assert ":179" in session
+        with Stream(moon, "10.1.0.1", "10.2.0.10") as by_us:
+            RECIPE.run(moon, "swanctl --terminate --ike azure")
+            moon.until("! swanctl --list-sas | grep -q INSTALLED")
+            assert moon.run("ip", "route") == routes
+            RECIPE.run(moon, "swanctl --initiate --child azure")
+        with Stream(moon, "10.1.0.1", "10.2.0.10") as by_azure:
+            (child,) = moon.sas("azure")[1]
+            azure.run("swanctl", "--terminate", "--ike", "onpremises")
+            moon.until_sas("azure", 1, 1, without=[child])
+        assert (by_us.tail, by_azure.tail) == (0, 0)
+        assert by_us.lost > 0
+        figures.add("the tunnel to Azure is terminated and initiated", by_us)
+        figures.add("Azure terminates the tunnel, and close_action starts it", by_azure)
+        assert (moon.run("ip", "-o", "link", "show", "azure"), moon.run("ip", "route")) == (link, routes)
+        assert bgp_session(moon, BGP) == session
+        assert "Established" in RECIPE.run(moon, "birdc show protocols azure")

@@ -1,0 +1,192 @@
+"""examples/google and google-ha: Classic VPN with static routes, and two tunnels with BGP to a Cloud Router."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from daemons import bird, stop
+from hosts import HOOK, Capture, Host, Stream, wire
+from recipes import Recipe
+
+from ..conftest import Figures, nothing_left
+
+CLASSIC, HA = Recipe("google"), Recipe("google-ha")
+# As Google's list of supported ciphers and its lifetimes have it; either side may call.
+CONNECTION = """
+    %(name)s {
+        version = 2
+        local_addrs = %(address)s
+        remote_addrs = 192.0.2.1
+        proposals = aes256gcm16-prfsha256-ecp256
+        rekey_time = 36000
+        dpd_delay = 20
+        mobike = no
+        local {
+            id = %(address)s
+            auth = psk
+        }
+        remote {
+            id = 192.0.2.1
+            auth = psk
+        }
+        children {
+            %(name)s {
+                local_ts = 0.0.0.0/0
+                remote_ts = 0.0.0.0/0
+                esp_proposals = aes256gcm16-ecp256
+                rekey_time = 10800
+                if_id_in = %(number)s
+                if_id_out = %(number)s
+                updown = /etc/clear-routes
+            }
+        }
+    }
+"""
+# A tunnel that is down has no routes at Google.
+CLEAR_ROUTES = """#!/bin/sh
+case $PLUTO_VERB in
+up-*) ip link set "$PLUTO_CONNECTION" up; [ "$PLUTO_CONNECTION" != classic ] || ip route replace 10.1.0.0/16 dev classic ;;
+down-*) ip link set "$PLUTO_CONNECTION" down ;;
+esac
+"""
+CLOUD_ROUTER = """
+router id 203.0.113.21;
+protocol device {
+}
+protocol kernel {
+    merge paths;
+    ipv4 {
+        export filter {
+            if source != RTS_BGP then reject;
+            krt_prefsrc = 10.128.0.2;
+            accept;
+        };
+    };
+}
+protocol static vpc {
+    ipv4;
+    route 10.128.0.0/20 unreachable;
+}
+template bgp tunnel {
+    local as 64514;
+    keepalive time 20;
+    hold time 60;
+    ipv4 {
+        import all;
+        export where proto = "vpc";
+    };
+}
+protocol bgp tunnel0 from tunnel {
+    neighbor 169.254.20.2 as 65000;
+}
+protocol bgp tunnel1 from tunnel {
+    neighbor 169.254.21.2 as 65000;
+}
+"""
+FULL = ("ping", "-n", "-c", "1", "-W", "5", "-M", "do", "-I", "10.1.0.1", "10.128.0.2", "-s")
+
+
+def google(moon: Host, host: Host, tunnels: dict[str, tuple[str, str]], secrets: str) -> None:
+    """moon is 192.0.2.1 with 10.1.0.1 behind it; Google has 10.128.0.2, and tunnels by their outside and inside address.
+
+    Google's networks carry 1460 bytes.
+    """
+    wire(moon, host, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
+    moon.run("sh", "-c", "ip route add default via 192.0.2.254; ip addr add 10.1.0.1/16 dev lo")
+    host.run("ip", "addr", "add", "10.128.0.2/20", "dev", "lo")
+    host.file("/etc/clear-routes", CLEAR_ROUTES, 0o755)
+    connections = ""
+    for number, (name, (address, inside)) in enumerate(tunnels.items(), 1):
+        host.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
+        host.run("sh", "-ec", f"ip link add {name} type xfrm if_id {number}; ip link set {name} mtu 1390")
+        if inside:
+            host.run("ip", "addr", "add", inside, "dev", name)
+        connections += CONNECTION % {"name": name, "address": address, "number": number}
+    host.run("nft", "add table ip wire; add chain ip wire in { type filter hook prerouting priority raw; };"
+                    "add rule ip wire in iif eth0 meta length > 1460 counter drop")  # fmt: skip
+    host.charon(swanctl=f"connections {{{connections}}}\nsecrets {{{secrets}}}")
+
+
+@contextmanager
+def installed(moon: Host, recipe: Recipe, *, with_bird: bool) -> Iterator[None]:
+    before = moon.network_state()
+    recipe.install(moon)
+    recipe.run(moon, "vti-updown check-config")
+    recipe.run(moon, "vti-updown prepare")
+    if with_bird:
+        bird(moon)
+    moon.start_charon()
+    yield
+    if with_bird:
+        stop(moon, "bird")
+    moon.stop_charon()
+    moon.run(HOOK, "release")
+    nothing_left(moon, before)
+
+
+def carries_full_packets(moon: Host, host: Host) -> None:
+    """Both ways, as ESP and not in clear; and what the link's MTU allows fits into Google's 1460 bytes."""
+    with Capture(moon, "eth0", "esp") as esp, Capture(moon, "eth0", "net 10.0.0.0/8") as clear:
+        assert moon.ping("10.128.0.2", source="10.1.0.1") == 3
+        assert host.ping("10.1.0.1", source="10.128.0.2") == 3
+        moon.run(*FULL, str(1390 - 28))
+    assert esp.count >= 14 and clear.count == 0
+    assert "message too long, mtu=1390" in moon.run(*FULL, str(1391 - 28), check=False)
+
+
+@pytest.mark.recipe("google", "strongSwan")
+def test_google_classic_vpn_carries_what_the_routes_say_and_blocks_it_while_it_is_down() -> None:
+    """Full-size packets fit into Google's 1460 bytes; while the tunnel is down none leaves in clear; Google ends it, and it is back."""
+    with Host("moon") as moon, Host("google") as host:
+        google(moon, host, {"classic": ("203.0.113.20", "")}, 'ike { secret = "the tunnel\'s pre-shared key" }')
+        with installed(moon, CLASSIC, with_bird=False):
+            moon.until("ip route get 10.128.0.2 | grep -q 'dev google src 10.1.0.1'")
+            for command in ("swanctl --list-sas", "ip route", "ip -s link show google"):
+                CLASSIC.run(moon, command)
+            carries_full_packets(moon, host)
+            with Capture(moon, "eth0", "net 10.128.0.0/9") as clear:
+                CLASSIC.run(moon, "swanctl --terminate --ike google")
+                assert moon.ping("10.128.0.2") == 0
+                assert "No route to host" in moon.run("ip", "route", "get", "10.128.0.2", check=False)
+                CLASSIC.run(moon, "swanctl --initiate --child google")
+                (child,) = moon.sas("google")[1]
+                host.run("swanctl", "--terminate", "--ike", "classic")
+                moon.until_sas("google", 1, 1, without=[child])
+                assert moon.ping("10.128.0.2", source="10.1.0.1") == 3
+            assert clear.count == 0
+
+
+@pytest.mark.recipe("google-ha", "strongSwan", "BIRD")
+def test_google_ha_vpn_shares_its_traffic_and_one_tunnel_takes_over(figures: Figures) -> None:
+    """Both tunnels of an HA VPN carry traffic; one is terminated, the other one has it all, and both share it again."""
+    secrets = 'ike-0 { id = 203.0.113.21\nsecret = "the key of tunnel 0" }\nike-1 { id = 198.51.100.21\nsecret = "the key of tunnel 1" }'
+    tunnels = {"tunnel0": ("203.0.113.21", "169.254.20.1/30"), "tunnel1": ("198.51.100.21", "169.254.21.1/30")}
+    with Host("moon", "bird2") as moon, Host("google", "bird2") as host:
+        google(moon, host, tunnels, secrets)
+        bird(host, CLOUD_ROUTER)
+        with installed(moon, HA, with_bird=True):
+            both = "ip route show 10.128.0.0/20 | grep -c nexthop | grep -qx 2"
+            theirs = "ip route show 10.1.0.0/16 | grep -c nexthop | grep -qx 2"
+            moon.until(both)
+            host.until(theirs)
+            for command in ("swanctl --list-sas", "birdc show protocols", "ip route show proto bird"):
+                HA.run(moon, command)
+            carries_full_packets(moon, host)
+            way = moon.run("ip", "route", "get", "10.128.0.2", "from", "10.1.0.1").split(" dev ")[1].split()[0]
+            links = moon.run("ip", "-o", "link")
+            for name in ("google0", "google1"):
+                with Stream(moon, "10.1.0.1", "10.128.0.2") as ending:
+                    moon.run("swanctl", "--terminate", "--ike", name)
+                    # Nothing waits for moon's BIRD: the hook has told it, or packets are lost still when the stream ends.
+                    host.until(f"! {theirs}")
+                with Stream(moon, "10.1.0.1", "10.128.0.2") as starting:
+                    moon.run("swanctl", "--initiate", "--child", name)
+                    moon.until(both)
+                    host.until(theirs)
+                assert (ending.tail, starting.tail) == (0, 0)
+                which = "has" if name == way else "has not"
+                figures.add(f"one tunnel of HA VPN is terminated that {which} this flow", ending)
+                figures.add("it is initiated again", starting)
+            assert moon.run("ip", "-o", "link") == links
+            assert "counter packets 0 " in host.run("nft", "list", "table", "ip", "wire")
