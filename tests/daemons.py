@@ -1,4 +1,4 @@
-"""Routing daemons and libreswan on a test's hosts, as Debian's packages start them: a host has them where it was made with the package."""
+"""Routing daemons and libreswan on a test's hosts, as Debian starts them: a host made with the package has them."""
 
 import re
 
