@@ -53,6 +53,7 @@ protocol kernel kernel6 {
 protocol bgp hq4 {
     local 10.1.0.2 as 64512;
     neighbor 10.1.0.1 as 64512;
+    direct;
     connect delay time 1;
     connect retry time 2;
     ipv4 {
@@ -63,6 +64,7 @@ protocol bgp hq4 {
 protocol bgp hq6 {
     local fd00:1::2 as 64512;
     neighbor fd00:1::1 as 64512;
+    direct;
     connect delay time 1;
     connect retry time 2;
     ipv6 {
