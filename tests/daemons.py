@@ -1,4 +1,4 @@
-"""Routing daemons on a test's hosts, as Debian's packages start them: a host has them where it was made with the package."""
+"""Routing daemons and libreswan on a test's hosts, as Debian starts them: a host made with the package has them."""
 
 import re
 
@@ -33,6 +33,19 @@ def frr(host: Host, conf: str = "", daemons: tuple[str, ...] = ("bgpd",)) -> Non
         host.start(f"/usr/lib/frr/{daemon}")
         host.until(f"test -S /run/frr/{daemon}.vty")
     host.run("vtysh", "-b")
+
+
+def pluto(host: Host, conf: str = "", secrets: str = "") -> None:
+    """Starts libreswan's pluto; `conf` and `secrets` are further files of /etc/ipsec.d, if they are given."""
+    for path, text in (("/etc/ipsec.d/more.conf", conf), ("/etc/ipsec.d/more.secrets", secrets)):
+        if text:
+            host.file(path, text, 0o600)
+    host.run("mkdir", "-p", "/run/pluto", "/run/nss")
+    host.run("ipsec", "initnss", "--nssdir", "/run/nss")
+    words = ["--nofork", "--config", "/etc/ipsec.conf", "--nssdir", "/run/nss", "--logfile", "/run/pluto.log"]
+    host.start("/usr/libexec/ipsec/pluto", *words)
+    # It answers when it has started addconn, which loads the connections.
+    host.until("ipsec whack --trafficstatus >/dev/null 2>&1 && ! pgrep -x addconn >/dev/null")
 
 
 def stop(host: Host, daemon: str) -> None:

@@ -1,0 +1,195 @@
+"""The hook's routes, and no others of the kernel, are announced by a routing daemon beside it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from daemons import bird, birdc, frr, routes_of
+from hosts import Host, wire
+from recipes import Recipe
+
+from ..conftest import nothing_left
+
+PARTNER = """
+connections {
+    hq {
+        local_addrs = 198.51.100.2
+        local {
+            auth = psk
+            id = partner.example.org
+        }
+        remote {
+            auth = psk
+            id = hq.example.org
+        }
+        children {
+            hq {
+                local_ts = 10.2.0.0/16, fd00:2::/32
+                remote_ts = 10.1.0.0/16, fd00:1::/32
+            }
+        }
+    }
+}
+secrets {
+    ike-hq {
+        secret = "replace this, on both sides"
+    }
+}
+"""
+CORE = """
+router id 10.1.0.2;
+protocol device {
+}
+protocol kernel kernel4 {
+    ipv4 {
+        export all;
+    };
+}
+protocol kernel kernel6 {
+    ipv6 {
+        export all;
+    };
+}
+protocol bgp hq4 {
+    local 10.1.0.2 as 64512;
+    neighbor 10.1.0.1 as 64512;
+    direct;
+    connect delay time 1;
+    connect retry time 2;
+    ipv4 {
+        import all;
+        gateway direct;
+    };
+}
+protocol bgp hq6 {
+    local fd00:1::2 as 64512;
+    neighbor fd00:1::1 as 64512;
+    direct;
+    connect delay time 1;
+    connect retry time 2;
+    ipv6 {
+        import all;
+        gateway direct;
+    };
+}
+"""
+"""BIRD on the LAN's router, which hears what the headquarters announces."""
+
+HOOKS = {"10.2.0.0/16", "fd00:2::/32"}
+FOREIGN = [
+    f"{net} {via} proto {protocol}"
+    for number, protocol in enumerate(("static", "boot", "dhcp", "99", "200"))
+    for net, via in ((f"10.{50 + number}.0.0/16", "via 198.51.100.2"), (f"fd00:{50 + number}::/32", "dev wan"))
+]
+THROUGH_THE_LINK = [f"{net} dev xfrm42 proto {protocol}" for net, protocol in (("10.60.0.0/16", "99"), ("fd00:60::/32", "99"),
+                                                                            ("10.61.0.0/16", "static"), ("fd00:61::/32", "boot"))]  # fmt: skip
+
+LOOKALIKE = "10.62.0.0/16 dev xfrm42 metric 7763 proto 99"
+"""Another's route with the hook's link and metric: only BIRD sees that its number is another."""
+
+
+class Site:
+    """moon is the headquarters with the daemon, sun the partner; core is the router of moon's LAN."""
+
+    def __init__(self, moon: Host, sun: Host, core: Host, conf: str) -> None:
+        self.moon, self.sun, self.core = moon, sun, core
+        self.recipe = Recipe("redistribute")
+        self.taken_for_ours = {LOOKALIKE.partition(" ")[0]} if conf == "frr.conf" else set()
+        wire(moon, sun, "wan", [("192.0.2.1/24", "198.51.100.2/24")])
+        moon.run("ip", "route", "add", "198.51.100.0/24", "dev", "wan", "proto", "static")
+        sun.run("ip", "route", "add", "default", "dev", "wan")
+        sun.run("ip", "route", "add", "fd00:1::/32", "dev", "wan")
+        wire(moon, core, "lan", [("10.1.0.1/16", "10.1.0.2/16"), ("fd00:1::1/32", "fd00:1::2/32")])
+        moon.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        for address in ("10.2.0.1/16", "fd00:2::1/128"):
+            sun.run("ip", "addr", "add", address, "dev", "lo")
+        self.foreign(moon, FOREIGN)
+        bird(core, CORE)
+        sun.charon(swanctl=PARTNER, charon="charon {\n}\n")
+        names = ["swanctl.conf", "charon.conf", "rt_protos.conf", conf]
+        self.recipe.install(moon, *names, *(["vti-updown.toml"] if conf == "frr.conf" else []))
+        if conf == "frr.conf":
+            frr(moon)
+        else:
+            bird(moon)
+        moon.start_charon()
+        self.core.until("birdc show protocols | grep -c Established | grep -qx 2")
+
+    def foreign(self, host: Host, routes: list[str]) -> None:
+        for route in routes:
+            host.run("ip", "route", "add", *route.split())
+
+    def announced(self) -> set[str]:
+        return routes_of(birdc(self.core, "show", "route"))
+
+    def until_announced(self, wanted: set[str]) -> None:
+        seen = " ".join(sorted(wanted))
+        look = r"birdc show route | grep -oE '^([0-9]+\.){3}[0-9]+/[0-9]+|^[0-9a-f:]+::/[0-9]+' | sort | paste -sd ' '"
+        try:
+            self.core.until(f'[ "$({look})" = "{seen}" ]')
+        except AssertionError:
+            assert self.announced() == wanted
+
+    def up(self) -> None:
+        self.recipe.run(self.moon, "swanctl --initiate --child partner")
+
+    def down(self) -> None:
+        self.moon.run("swanctl", "--terminate", "--ike", "partner")
+
+    def packets(self) -> None:
+        """The router of the LAN reaches the partner's networks by what it was told."""
+        before = self.moon.counters("xfrm42")
+        for inner in ("10.2.0.1", "fd00:2::1"):
+            assert self.core.ping(inner) == 3
+        assert self.moon.counters("xfrm42") == (before[0] + 6, before[1] + 6)
+
+
+@pytest.fixture(scope="module", params=["bird.conf", "frr.conf"], ids=["BIRD", "FRR"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    package = {"bird.conf": "bird2", "frr.conf": "frr"}[request.param]
+    with Host("moon", package) as moon, Host("sun") as sun, Host("core", "bird2") as core:
+        yield Site(moon, sun, core, request.param)
+
+
+@pytest.mark.recipe("redistribute", "strongSwan", "BIRD", "FRR")
+def test_the_hooks_routes_are_announced_and_no_others(site: Site) -> None:
+    """Beside static, DHCP, boot and unknown routes of the kernel a neighbour hears the hook's alone, from up to down, twice.
+
+    FRR also announces another's route with the same link and metric, as the page says; BIRD does not.
+    """
+    before = site.moon.network_state()
+    site.until_announced(set())
+    for _ in range(2):
+        site.up()
+        site.until_announced(HOOKS)
+        assert "proto vti-updown" in site.moon.run("ip", "route", "show", "10.2.0.0/16")
+        site.foreign(site.moon, THROUGH_THE_LINK)
+        site.moon.run("sleep", "2")
+        site.until_announced(HOOKS)
+        site.packets()
+        site.foreign(site.moon, [LOOKALIKE])
+        site.moon.run("sleep", "2")
+        site.until_announced(HOOKS | site.taken_for_ours)
+        site.down()
+        site.until_announced(set())
+        nothing_left(site.moon, before)
+
+
+@pytest.mark.slow
+@pytest.mark.recipe("redistribute", "strongSwan", "BIRD", "FRR")
+def test_what_blocks_is_not_announced(site: Site) -> None:
+    """With when_down = "block" the unreachable routes that stand while the tunnel is down are not announced."""
+    before = site.moon.network_state()
+    settings = site.moon.run("cat", "/etc/vti-updown.toml", check=False) if site.taken_for_ours else "[connection.partner]\n"
+    site.moon.file("/etc/vti-updown.toml", settings + 'when_down = "block"\n')
+    site.up()
+    site.until_announced(HOOKS)
+    site.packets()
+    site.down()
+    site.until_announced(set())
+    for family in ("-4", "-6"):
+        assert "unreachable" in site.moon.run("ip", family, "route", "show", "proto", "50")
+    site.moon.run("sleep", "2")
+    assert site.announced() == set()
+    site.moon.run("vti-updown", "release")
+    nothing_left(site.moon, before)
