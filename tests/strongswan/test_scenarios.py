@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hosts import HOOK, Capture, Host, wire
+from hosts import HOOK, Capture, Host, changes, wire
 
 from .conftest import Calls, nothing_left
 
@@ -19,8 +19,8 @@ MOON, SUN = "192.168.0.1", "192.168.0.2"
 BEHIND_MOON, BEHIND_SUN = "10.1.0.0/16", "10.2.0.0/16"
 ALICE, VENUS, BOB = "10.1.0.10", "10.1.0.20", "10.2.0.10"
 ALICE_IPV6 = "fec1::10"
-INNER = "net 10.0.0.0/8 or net fec0::/10"
-"""What may not be seen between gateways."""
+INNER = "net 10.0.0.0/8 or net fec0::/10 or ip proto 47"
+"""What may not be seen between gateways: the inner networks, and GRE."""
 PINGS = 3
 SECRETS: Section = {"ike-all": {"secret": '"for tests only"'}}
 NO_ROUTES = "charon {\n    install_routes = no\n}\n"
@@ -126,7 +126,8 @@ class Site:
     def down(self, host: Host, ike: str, events: int = 1) -> list[dict[Host, str]]:
         """Ends an IKE_SA; what the hooks say to it, each the same number of lines."""
         host.run("swanctl", "--terminate", "--ike", ike)
-        return [self.said() for _ in range(events)]
+        said = {gateway: self.calls[gateway].events(events) for gateway in self.hooked}
+        return [{gateway: lines[number] for gateway, lines in said.items()} for number in range(events)]
 
     def said(self) -> dict[Host, str]:
         """The next line of each hook."""
@@ -142,11 +143,13 @@ class Site:
         for host in (self.moon, self.sun):
             host.until("! ip xfrm state | grep -q .")
 
-    def through(self, *ways: tuple[Host, str], link: str = "eth0", outer: tuple[str, str] = (MOON, SUN)) -> None:
+    def through(
+        self, *ways: tuple[Host, str], link: str = "eth0", outer: tuple[str, str] = (MOON, SUN), netns: str = ""
+    ) -> None:
         """Pings from each host to an address are answered, and seen as ESP in both directions and in no other way."""
         with Capture(self.moon, link, f"esp or {INNER}") as seen:
             for host, address in ways:
-                assert host.ping(address) == PINGS, (host.name, address, self.moon.log()[-4000:])
+                assert host.ping(address, netns=netns) == PINGS, (host.name, address, self.moon.log()[-4000:])
         one, other = outer
         for a, b in ((one, other), (other, one)):
             assert sum(f"{a} > {b}: ESP(" in line for line in seen.lines) == PINGS * len(ways), seen.lines
@@ -259,3 +262,86 @@ def test_net2net_xfrmi(site: Site) -> None:
         leave, come = links_of(said[host])
         assert (host.counters(leave), host.counters(come)) == ((0, PINGS), (PINGS, 0))
     site.down(site.moon, "gw-gw")
+
+
+@pytest.mark.slow
+def test_net2net_xfrmi_ike(site: Site) -> None:
+    """if_ids of the connection, which two CHILD_SAs share: moon's links are made by hand and borrowed, sun's are the hook's."""
+    moon, sun = site.moon, site.sun
+    for name, if_id in (("xfrm-moon-out", "1337"), ("xfrm-moon-in", "42")):
+        moon.run("ip", "link", "add", name, "type", "xfrm", "dev", "eth0", "if_id", if_id)
+        moon.run("ip", "link", "set", name, "up")
+    by_hand = moon.network_state()
+    children: Section = {
+        f"{name}-net": {"local_ts": f"{address}/32", "remote_ts": "0.0.0.0/0", "updown": hook()}
+        for name, address in (("alice", ALICE), ("venus", VENUS))
+    }
+    net: Section = {"local_ts": BEHIND_SUN, "remote_ts": BEHIND_MOON, "updown": hook()}
+    unique: Section = {"if_id_in": "%unique-dir", "if_id_out": "%unique-dir"}
+    site.load_gateways(gateways(children, {"net-net": net}, {"if_id_in": "42", "if_id_out": "1337"}, unique))
+    suns: list[str] = []
+    for name, address in (("alice-net", ALICE), ("venus-net", VENUS)):
+        said = site.up(moon, name)
+        assert said[moon] == f"{name}: xfrm-moon-out, xfrm-moon-in up, {MOON} → {SUN}, if_id 1337, {BEHIND_SUN}"
+        assert said[sun].endswith(f", {address}/32")
+        suns = suns or links_of(said[sun])
+        assert links_of(said[sun]) == suns and len(set(suns)) == 2
+        site.sa(moon, f"local-ts=[{address}/32] remote-ts=[{BEHIND_SUN}]")
+        site.sa(sun, f"local-ts=[{BEHIND_SUN}] remote-ts=[{address}/32]")
+    site.through((site.alice, BOB), (site.venus, BOB))
+    for host, (leave, come) in ((moon, ("xfrm-moon-out", "xfrm-moon-in")), (sun, suns)):
+        assert (host.counters(leave), host.counters(come)) == ((0, 2 * PINGS), (2 * PINGS, 0))
+    first, last = site.down(moon, "gw-gw", events=2)
+    assert " stays, held by 1 more" in first[sun] and f"net-net: {suns[0]} down, " in last[sun]
+    site.nothing_is_up()
+    assert changes(by_hand, moon.network_state()) == []
+    for name in ("xfrm-moon-out", "xfrm-moon-in"):
+        moon.run("ip", "link", "del", name)
+
+
+@pytest.mark.slow
+def test_net2net_xfrmi_netns(site: Site) -> None:
+    """moon's link is in a namespace, which reaches bob while alice does not; after that it is here, and alice reaches him."""
+    moon, netns = site.moon, "xfrmi-test"
+    every: Section = {"local_ts": "0.0.0.0/0", "remote_ts": "0.0.0.0/0"}
+    unique: Section = {**every, "if_id_in": "%unique", "if_id_out": "%unique", "updown": hook(f"--route {BEHIND_MOON}")}
+    there = f"--netns {netns} --address 10.1.0.42/32 --route {BEHIND_SUN},src=10.1.0.42"
+    moon.run("sh", "-c", f"ip netns add {netns}; ip -n {netns} link set lo up")
+    made = moon.network_state(netns)
+    for flags, said in ((there, f"10.1.0.42/32, {BEHIND_SUN}"), (f"--route {BEHIND_SUN}", BEHIND_SUN)):
+        child: Section = {**every, "if_id_in": "42", "if_id_out": "42", "updown": hook("--name xfrm-moon", flags)}
+        site.load_gateways(gateways({"net-net": child}, {"net-net": unique}))
+        assert site.up(moon, "net-net")[moon] == f"net-net: xfrm-moon up, {MOON} → {SUN}, if_id 42, {said}"
+        if flags == there:
+            site.through((moon, BOB), netns=netns)
+            assert moon.run("ip", "netns", "exec", netns, "ip", "xfrm", "state") == ""
+            assert site.alice.ping(BOB, count=1) == 0
+        else:
+            site.through((site.alice, BOB))
+        site.down(moon, "gw-gw")
+        assert changes(made, moon.network_state(netns)) == []
+        site.nothing_is_up()
+    moon.run("ip", "netns", "del", netns)
+
+
+def test_net2net_gre_is_no_tunnel_of_the_hooks(site: Site) -> None:
+    """A CHILD_SA for GRE alone, in transport mode: the hook says in one line that it is not for it, and changes nothing."""
+    ends = ((site.moon, MOON, SUN, BEHIND_SUN), (site.sun, SUN, MOON, BEHIND_MOON))
+    for host, me, peer, behind in ends:
+        name = f"gre-{host.name}"
+        host.run("sh", "-c", f"ip tunnel add {name} local {me} remote {peer} mode gre key 42; ip link set {name} up;"
+                             f"ip route add {behind} dev {name}")  # fmt: skip
+    gre: Section = {"local_ts": "dynamic[gre]", "remote_ts": "dynamic[gre]", "mode": "transport", "updown": hook()}
+    site.load_gateways(gateways({"gre": gre}, {"gre": gre}))
+    show = "ip -d link; ip addr; ip rule; ip route show table all; ip -6 route show table all"
+    before = {host: host.run("sh", "-c", show) for host in site.hooked}
+    told = "error: gre: it protects a GRE link, which is made without the hook; take the hook out of this CHILD_SA"
+    assert site.up(site.moon, "gre") == dict.fromkeys(site.hooked, told)
+    assert [changes(before[host], host.run("sh", "-c", show)) for host in site.hooked] == [[], []]
+    for host, me, peer, _ in ends:
+        site.sa(host, "mode=TRANSPORT", f"local-ts=[{me}/32[gre]] remote-ts=[{peer}/32[gre]]")
+    site.through((site.alice, BOB))
+    assert site.down(site.moon, "gw-gw") == [dict.fromkeys(site.hooked, "gre: its up had failed, nothing to take away")]
+    site.nothing_is_up()
+    for host, *_ in ends:
+        host.run("ip", "tunnel", "del", f"gre-{host.name}")

@@ -31,3 +31,11 @@ def test_every_cell_of_what_is_supported_is_a_test_and_each_kind_has_its_cell():
     there = set(re.findall(r"(?m)^tests/strongswan/\S+::(test_.+)$", collected))
     assert named - there - {one.partition("[")[0] for one in there} == set()
     assert {one for one in there if one.startswith("test_packets_pass[")} <= named
+
+
+def test_every_scenario_of_strongswans_own_has_a_test_that_exists():
+    text = (ROOT / "docs/scenarios.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", text))
+    there = set(re.findall(r"def (test_\w+)", (ROOT / "tests/strongswan/test_scenarios.py").read_text()))
+    assert named == there
+    assert len(re.findall(r"(?m)^\| (?:net2net|rw-shared)-\S+ \|.*\| `test_\w+` \|$", text)) == 8

@@ -138,6 +138,7 @@ def test_a_namespace_without_another_network_reaches_the_tunnel_or_nothing(site:
     figures.add("the link in a namespace: a CHILD_SA rekey, then an IKE_SA rekey", stream)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("netns", "strongSwan")
 def test_a_namespace_that_is_not_there_yet_is_told_with_what_to_do(site: Site) -> None:
     """A tunnel that comes up before its namespace is one line with the command that makes it; after that, down and up again bring it there."""
