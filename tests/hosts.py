@@ -215,14 +215,17 @@ class Host:
 
     # What is there
 
-    def network_state(self) -> str:
-        """The whole network state as text: links, addresses, rules, all tables' routes, settings; equal if nothing changed."""
+    def network_state(self, netns: str = "") -> str:
+        """The whole network state as text: links, addresses, rules, all tables' routes, settings; equal if nothing changed.
+
+        `netns` is a network namespace of this host, by the name that `ip netns` knows; so it is below.
+        """
         script = (
             r"printf 'link\naddr\nrule\nroute show table all\nxfrm policy\n' | ip -d -batch -;"
             r"printf 'rule\nroute show table all\n' | ip -6 -d -batch -;"
             "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/ip_forward; true"
         )
-        text = self.run("sh", "-c", script)
+        text = self.run(*inside(netns), "sh", "-c", script)
         text = re.sub(r"(valid_lft|preferred_lft|expires) \S+( sec)?", "", text)  # they run down
         text = re.sub(r"(?m)^220:\tfrom all lookup 220.*\n", "", text)  # charon's own, there as long as it runs
         text = re.sub(r"(?m)^src \S+ dst \S+ *\n\tsocket .*\n", "", text)  # of charon's own sockets
@@ -235,11 +238,16 @@ class Host:
         (found,) = json.loads(self.run("ip", "-s", "-j", "link", "show", link))
         return found["stats64"]["rx"]["packets"], found["stats64"]["tx"]["packets"]
 
-    def ping(self, address: str, count: int = 3, source: str = "") -> int:
+    def ping(self, address: str, count: int = 3, source: str = "", netns: str = "") -> int:
         """Sends pings, and returns how many were answered."""
         words = ["ping", "-n", "-q", "-i", "0.2", "-W", "2", "-c", str(count), *(["-I", source] if source else []), address]
-        found = re.search(r"(\d+) received", self.run(*words, check=False))
+        found = re.search(r"(\d+) received", self.run(*inside(netns), *words, check=False))
         return int(found[1]) if found else 0
+
+
+def inside(netns: str) -> list[str]:
+    """What stands before a command that is to run in a network namespace."""
+    return ["ip", "netns", "exec", netns] if netns else []
 
 
 def changes(before: str, after: str) -> list[str]:
@@ -317,11 +325,12 @@ class Stream:
     carries packets still. How long an answer takes does not matter.
     """
 
-    def __init__(self, host: Host, source: str, address: str) -> None:
+    def __init__(self, host: Host, source: str, address: str, netns: str = "") -> None:
         self._file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the stream ends
         # Without the process namespace nsenter does not fork, so that the signals below reach ping.
-        words = ["nsenter", "-t", str(host.pid), "-m", "-n", "ping", "-n", "-i", str(STREAM_SECONDS), "-I", source, address]
-        self._words, self._name = words, f"{host.name}: {source} → {address}"
+        ping = ["ping", "-n", "-i", str(STREAM_SECONDS), "-I", source, address]
+        self._words = ["nsenter", "-t", str(host.pid), "-m", "-n", *inside(netns), *ping]
+        self._name = f"{host.name}: {source} → {address}"
         self.sent = self.lost = self.row = self.tail = 0
 
     def __enter__(self) -> "Stream":

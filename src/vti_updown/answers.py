@@ -29,3 +29,5 @@ class Answers(NamedTuple):
     """Bytes that a packet to an address may have; None where it cannot be reached."""
     vrf_table: Callable[[str], int]
     """The table of a VRF by its name. Raises PlanError where there is none."""
+    netns: Callable[[str], None]
+    """Whether there is a network namespace of this name. Raises PlanError where there is none."""

@@ -106,7 +106,7 @@ def _try(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
                 spoilt.add(step.noun.link)
             if step.new is not None and step.noun.key in own:
                 refused = refusal
-            else:
+            elif refusal.message not in failures:
                 failures.append(refusal.message)
     foreign = {step.noun.key for step, outcome in ended if outcome and outcome.applied is None and step.new is not None}
     notes += [f"left alone: {outcome.foreign}" for _, outcome in ended if outcome and outcome.foreign]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
-from . import commands, lineage, process
+from . import commands, lineage, namespace, process
 from .answers import Answers, PlanError
 from .errors import Refusal
 from .event import Event, IPAddress, IPNetwork
@@ -331,7 +331,11 @@ def answers(event: Event, settings: Settings, ledger: Ledger, kernel: Kernel, mo
             raise PlanError(f"there is no VRF {shown(name)}", f"make it: ip link add {shown(name)} type vrf table NUMBER")
         return table
 
-    return Answers(free_name, source, kernel.next_hop, held, kernel.path_mtu, vrf_table)
+    def netns(name: str) -> None:
+        if not namespace.is_there(name):
+            raise PlanError(*namespace.missing(name))
+
+    return Answers(free_name, source, kernel.next_hop, held, kernel.path_mtu, vrf_table, netns)
 
 
 # What is said

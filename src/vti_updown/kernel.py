@@ -32,7 +32,7 @@ from .messages import (
     route_gone,
     rule,
 )
-from .namespace import opened, within
+from .namespace import is_there, missing, opened, within
 from .sight import Sight, netns_of, netns_of_noun, sysctl_path
 from .state import Address, Applied, Clamp, Link, Noun, Route, Rule, Setting, Step, about
 from .text import shown
@@ -84,6 +84,9 @@ class Kernel(Sight):
         Raises KernelError where the kernel refuses it; the object is then as it was, or (a link) half made.
         """
         noun = step.noun
+        netns = "" if step.new is None else netns_of_noun(noun, self.links)
+        if netns and not is_there(netns):
+            raise Refusal(*missing(netns), 1)
         try:
             if step.new is None:
                 self._remove(noun, sure)
@@ -214,7 +217,7 @@ class Kernel(Sight):
             return self._created(link) if self._clear_way() else self._refuse_twin(link)
         found = self.same_link(link) or self._made(link, f"{'xfrm' if link.if_id else 'vti'}%d")
         if found is None:
-            raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
+            raise _held_out_of_sight(link)
         was = found.noun
         assert isinstance(was, Link)
         if found.borrowed and (was.okey, was.ikey) != (link.okey, link.ikey):
@@ -229,7 +232,7 @@ class Kernel(Sight):
         """A link for another namespace is made here first, and here is one like it."""
         here = self.same_link(link._replace(netns=""))
         if here is None:
-            raise rt.NetlinkError(errno.EEXIST, os.strerror(errno.EEXIST))
+            raise _held_out_of_sight(link)
         name = shown(here.noun.name) if isinstance(here.noun, Link) else ""
         what = f"cannot make link {link.name} in {shown(link.netns, 20)}: {name} has its endpoints or if_id"
         raise Refusal(what, "a link can have them once, wherever it is moved to", 1)
@@ -350,6 +353,14 @@ def _refused(step: Step, error: OSError) -> KernelError:
     doing = "take away" if step.new is None else "make" if step.old is None else "change"
     why = shown(error.strerror or error, 60)  # a reply that does not come has no number
     return KernelError(error.errno or 0, f"cannot {doing} {_named(step.noun)}: {why}")
+
+
+def _held_out_of_sight(link: Link) -> Refusal:
+    """Why the kernel says that there is such a link, and shows none: one that was made here keeps its key wherever it is, and
+    a namespace without a name is there as long as a process is in it.
+    """
+    what = f"cannot make link {link.name}: one like it is in another namespace"
+    return Refusal(what, "end what runs there (lsns -t net)", 1)
 
 
 def _named(noun: Noun) -> str:

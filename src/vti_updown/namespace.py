@@ -4,6 +4,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from .text import shown
+
 FOLDER = "/run/netns"
 """Where `ip netns` keeps its names."""
 CLONE_NEWNET = 0x40000000
@@ -15,6 +17,16 @@ def names() -> list[str]:
         return sorted(os.listdir(FOLDER))
     except OSError:
         return []
+
+
+def is_there(name: str) -> bool:
+    """Whether there is a namespace of this name."""
+    return os.path.exists(f"{FOLDER}/{name}")
+
+
+def missing(name: str) -> tuple[str, str]:
+    """What to say where there is no namespace of this name, and what to do."""
+    return f"there is no network namespace {shown(name, 40)}", f"make it: ip netns add {shown(name, 40)}"
 
 
 @contextlib.contextmanager

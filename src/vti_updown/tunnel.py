@@ -23,6 +23,9 @@ ESP_HEADER, ESP_TRAILER, ESP_BLOCK = 8, 2, 16
 ESP_IV, ESP_ICV = 16, 32
 """The longest initialization vector (AES-CBC) and check value (HMAC-SHA-512-256, RFC 4868) that strongSwan proposes."""
 
+GRE = 47
+"""Its protocol number (RFC 2784). A GRE link is made by hand, and a CHILD_SA in transport mode protects its packets."""
+
 
 def inner_mtu(path_mtu: int, family: int) -> int:
     """Bytes that fit into ESP to a peer of this family whatever the cipher, with NAT in between or not."""
@@ -36,6 +39,8 @@ def links(event: Event, settings: Settings, ask: Answers) -> tuple[list[Link], l
     Raises PlanError, or SettingsError for a name that the kernel would not take.
     """
     kind = KINDS[_kind(event, settings)]
+    if settings.netns:
+        ask.netns(settings.netns)
     link = Link(
         kind=kind.name,
         local=_end(settings.local, event.me, kind.family),
@@ -65,6 +70,8 @@ def _kind(event: Event, settings: Settings) -> str:
     if settings.kind == "xfrm":
         raise PlanError("kind = xfrm, but the CHILD_SA has no if_id", "add if_id_in and if_id_out to it")
     if not any(_marks(event, settings)):
+        if event.my_selector.protocol == event.peer_selector.protocol == GRE:
+            raise PlanError("it protects a GRE link, which is made without the hook", "take the hook out of this CHILD_SA")
         what = "neither mark nor if_id" if settings.kind == "auto" else "no mark"
         raise PlanError(f"the CHILD_SA has {what}", "add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)")
     end = event.me or event.peer

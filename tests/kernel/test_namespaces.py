@@ -1,6 +1,8 @@
 """Tunnels that are moved to another network namespace: nothing of anybody else's is touched, here or there."""
 
 import os
+import subprocess
+import time
 
 import pytest
 
@@ -15,6 +17,13 @@ def machine(machine):
     sh("ip netns add red; ip -n red link set lo up")
     yield machine
     sh("ip netns del red 2>/dev/null || :")
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def red_links():
@@ -92,6 +101,18 @@ def test_a_link_that_has_the_old_number_in_a_namespace_made_anew_is_not_touched(
     assert machine.state() == before
 
 
+def test_a_namespace_that_has_gone_under_two_selector_pairs_is_one_line_and_their_downs_go_through(machine):
+    before = machine.state()
+    machine.up(*NET, *RED)
+    machine.up("--route", "fd00:2::/32", *RED, verb="up-client-v6")
+    sh("ip netns del red")
+    first = machine.event("down-client")
+    assert [line for line in first if "namespace" in line or "cannot" in line] == ["gw: there is no network namespace red"]
+    assert machine.status == 1
+    assert machine.down(verb="down-client-v6") == ["gw: t0 down, 192.168.0.1 → 192.168.0.2"]
+    assert machine.state() == before
+
+
 def test_a_tunnel_comes_back_into_a_namespace_made_anew(machine, capfd):
     machine.up(*NET, *RED)
     sh("ip netns del red; ip netns add red; ip -n red link set lo up")
@@ -127,4 +148,36 @@ def test_keys_change_in_place_in_a_namespace(machine, kind):
     assert "okey 0.0.0.10" in sh("ip -n red -d link show t0")
     for one in ({}, marks, {"MARK_IN": 10, "MARK_OUT": 10, "UNIQUEID": 3}):
         machine.down(**changed, **one)
+    assert machine.state() == before and red_links() == []
+
+
+@pytest.mark.parametrize("changed", [{}, XFRM], ids=["vti", "xfrm"])
+def test_a_link_in_a_namespace_that_has_lost_its_name_is_told_and_in_the_way_until_that_ends(machine, changed):
+    """As `ip netns del` leaves it while a process runs there, such as a container's."""
+    before = machine.state()
+    machine.up(*NET, *RED, **changed)
+    container = subprocess.Popen(["ip", "netns", "exec", "red", "sleep", "infinity"])
+    try:
+        until(lambda: os.path.samefile(f"/proc/{container.pid}/ns/net", "/run/netns/red"))
+        sh("ip netns del red; ip netns add red")
+        machine.down(**changed)
+        (line,) = machine.event("up-client", *NET, *RED, UNIQUEID=2, **changed)
+        wanted = "cannot make link t0: one like it is in another namespace; end what runs there (lsns -t net)"
+        assert line == f"error: gw: {wanted}" and machine.status == 1
+        assert machine.state() == before and red_links() == []
+        machine.event("down-client", *NET, *RED, UNIQUEID=2, **changed)
+    finally:
+        container.kill()
+        container.wait()
+
+    def came_up():
+        machine.event("up-client", *NET, *RED, UNIQUEID=3, **changed)
+        if up := machine.status == 0:
+            return up
+        machine.down(UNIQUEID=3, **changed)
+        return up
+
+    until(came_up)  # the kernel takes its time to end a namespace
+    assert red_links() == ["t0"]
+    machine.down(UNIQUEID=3, **changed)
     assert machine.state() == before and red_links() == []

@@ -271,7 +271,7 @@ def test_a_link_in_another_namespace_has_addresses_and_routes_there(machine, cha
 def test_a_namespace_that_is_not_there_is_an_error_and_one_that_has_gone_is_none(machine):
     before = machine.state()
     (line,) = machine.event("up-client", *NET, "--netns", "red")
-    assert line.startswith("error: gw: cannot make link vti1: ") and machine.status == 1
+    assert line == "error: gw: there is no network namespace red; make it: ip netns add red" and machine.status == 2
     assert machine.state() == before
     machine.down()
     sh("ip netns add red")

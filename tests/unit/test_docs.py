@@ -42,3 +42,11 @@ def test_the_page_of_recipes_lists_each_test_of_a_recipe_and_each_recipe_has_one
     assert re.sub(r"\b(Linux|strongSwan|BIRD|FRR|libreswan) \d[^ ,|]*", r"\1", "".join(rows)) == named, "run: make recipes"
     folders = {file.parent.name for file in (ROOT / "examples").glob("*/README.md")}
     assert folders == set(re.findall(r"(?m)^\| \[([\w-]+)\]", named))
+
+
+def test_every_scenario_of_strongswans_own_has_a_test_that_exists():
+    text = (ROOT / "docs/scenarios.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", text))
+    there = set(re.findall(r"def (test_\w+)", (ROOT / "tests/strongswan/test_scenarios.py").read_text()))
+    assert named == there
+    assert len(re.findall(r"(?m)^\| (?:net2net|rw-shared)-\S+ \|.*\| `test_\w+` \|$", text)) == 8

@@ -21,6 +21,7 @@ def wishes(settings=Settings(), verb="up-client", source=None, hop=None, held=No
         held=lambda link, ip: held,
         path_mtu=lambda peer: path_mtu,
         vrf_table=lambda name: 100,
+        netns=lambda name: None,
     )
     return plan(parse(environment(verb, **changed)), settings, answers)
 
@@ -78,6 +79,11 @@ def test_ipv6_endpoints_make_a_vti6():
 def test_the_marks_are_the_keys(changed, okey, ikey):
     (link,) = of(Link, wishes(**changed))
     assert (link.okey, link.ikey) == (okey, ikey)
+
+
+def test_a_child_sa_that_protects_a_gre_link_is_not_told_to_add_a_mark_which_its_packets_would_not_have():
+    told = refused(MARK_IN=None, MARK_OUT=None, MY_PROTOCOL=47, PEER_PROTOCOL=47)
+    assert told == "it protects a GRE link, which is made without the hook; take the hook out of this CHILD_SA"
 
 
 def test_a_child_sa_without_a_mark_is_told_what_to_add():
