@@ -33,7 +33,7 @@ is as before at the end. `make recipes` writes this page from the tests; one of 
 def installed(package: str) -> str:
     """The version of a Debian package that the tests use."""
     if package in BESIDE:
-        return (beside(package) / "version").read_text()
+        return (beside(package) / "version").read_text().strip()
     return subprocess.run(["dpkg-query", "-Wf", "${Version}", package], capture_output=True, text=True, check=True).stdout
 
 
