@@ -27,6 +27,11 @@ test-all: ## make test, and every slow scenario and the long searches; within an
 	VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tests/run.py kernel tests/kernel \
 		--and python3 tests/run.py strongswan tests/strongswan
 
+test-recipes: ## every recipe of examples/ and strongSwan's own scenarios, the slow ones, too; about 15 minutes (root)
+	$(LAB) beside
+	$(LAB) run python3 tests/run.py recipes-a-m tests/strongswan/recipes/test_[a-m]*.py tests/strongswan/test_scenarios.py \
+		--and python3 tests/run.py recipes-n-z tests/strongswan/recipes/test_[n-z]*.py
+
 watch: ## some of the tests that need a kernel, as they run: make watch TESTS="tests/kernel/test_hook.py -k borrowed -v"
 	$(LAB) beside
 	$(LAB) run python3 -m pytest -p no:cacheprovider $(TESTS)
@@ -63,4 +68,4 @@ clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-all watch recipes unit lint bench shell install uninstall clean
+.PHONY: help demo test test-all test-recipes watch recipes unit lint bench shell install uninstall clean

@@ -192,6 +192,7 @@ class Host:
     def stop_charon(self) -> None:
         self.run("sh", "-c", "kill $(cat /run/starter.charon.pid 2>/dev/null || cat /run/charon.pid)", check=False)
         self.daemon.wait(WAIT_SECONDS)
+        self.run("rm", "-f", "/run/charon.vici")  # it leaves that, and the next one would seem to be there
 
     def log(self) -> str:
         return self.run("cat", "/run/charon.log", check=False)
@@ -221,6 +222,8 @@ class Host:
         `netns` is a network namespace of this host, by the name that `ip netns` knows; so it is below.
         """
         script = (
+            # IPv6 addresses that are looked for on the wire still are in no table of local ones.
+            "n=0; while [ $n -lt 50 ] && ip -6 addr show tentative | grep -q .; do n=$((n+1)); sleep 0.1; done;"
             r"printf 'link\naddr\nrule\nroute show table all\nxfrm policy\n' | ip -d -batch -;"
             r"printf 'rule\nroute show table all\n' | ip -6 -d -batch -;"
             "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/ip_forward; true"

@@ -180,11 +180,11 @@ def _withdraw(change: Change, charon: str, ledger: Ledger) -> None:
 
 def _down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
     change = _begin_down(event, wanted, charon, ledger, kernel)
-    links = [one.noun for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)]
+    found = {one.noun: one.borrowed for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)}
     # Where there are two, that by which packets leave is the one that the `up` was told of.
-    link = next((one for one in links if one.if_id == event.if_id_out), links[0] if links else None)
+    link = next((one for one in found if one.if_id == event.if_id_out), next(iter(found), None))
     taken = take(change.keys, ledger, kernel)
-    return _report_down(event, change, link, taken, ledger)
+    return _report_down(event, change, link, link is not None and found[link], taken, ledger)
 
 
 def _begin_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
@@ -357,7 +357,7 @@ def _key(link: Link) -> str:
     return f"if_id {link.if_id}" if link.if_id else f"mark {link.okey or link.ikey}"
 
 
-def _report_down(event: Event, change: Change, link: Link | None, taken: Taken, ledger: Ledger) -> Report:
+def _report_down(event: Event, change: Change, link: Link | None, borrowed: bool, taken: Taken, ledger: Ledger) -> Report:
     name = shown(event.connection)
     items: list[str] = []
     standing = [noun for number in ledger.standing(event) for noun in ledger.wishes(number)]
@@ -376,7 +376,7 @@ def _report_down(event: Event, change: Change, link: Link | None, taken: Taken, 
     elif ledger.applied([link.key]):
         head = f"{name}: {link.name} could not be taken away, the next event tries again"
     else:
-        head = f"{name}: {link.name} down, {event.me} → {event.peer}"
+        head = f"{name}: {link.name} {'stays, which was there before' if borrowed else 'down'}, {event.me} → {event.peer}"
         items = [f"{noun.destination} blocked" for noun in standing if isinstance(noun, Route) and not noun.link]
     lines = _lines(event, fitted(head, items), [*taken.notes, *taken.failures])
     return Report(lines, 1 if taken.failures else 0, change.command, link.name if link else "")

@@ -258,7 +258,8 @@ def test_a_link_with_our_endpoints_is_borrowed_and_given_back(machine, name):
     assert machine.links() == ["mine"] and machine.setting(4, "mine") == "0"
     assert machine.routes("mine") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
     machine.down()
-    machine.down(verb="down-client-v6")
+    said = machine.down(verb="down-client-v6")
+    assert said == ["gw: mine stays, which was there before, 192.168.0.1 → 192.168.0.2"]
     assert machine.state() == before
 
 

@@ -97,7 +97,6 @@ class Site:
             return
         if host in self._charon:
             host.stop_charon()
-            host.run("rm", "-f", "/run/charon.vici")  # else the next charon seems to be there before it is
         host.charon(swanctl=swanctl, charon=charon)
         self._charon[host] = charon
         if host in self.calls:
@@ -214,6 +213,7 @@ def shared(site: Site, link: str, virtual_ips: tuple[str, str], alice: str) -> N
     assert last[moon].startswith(f"net: {link} down, ")
 
 
+@pytest.mark.slow
 def test_rw_shared_vti(site: Site) -> None:
     """One VTI for both road warriors, which has no remote endpoint, and a route for each virtual IP."""
     child: Section = {
@@ -223,6 +223,7 @@ def test_rw_shared_vti(site: Site) -> None:
     shared(site, "vti-rw", ("10.3.0.1/32", "10.3.0.2/32"), ALICE)
 
 
+@pytest.mark.slow
 def test_rw_shared_vti_ip6_in_ip4(site: Site) -> None:
     """The same with IPv6 virtual IPs in IPv4's ESP: a VTI carries both families."""
     child: Section = {
@@ -232,6 +233,7 @@ def test_rw_shared_vti_ip6_in_ip4(site: Site) -> None:
     shared(site, "vti-rw", ("fec3::1/128", "fec3::2/128"), ALICE_IPV6)
 
 
+@pytest.mark.slow
 def test_rw_shared_xfrmi(site: Site) -> None:
     """One XFRM interface for both road warriors, by its if_id."""
     child: Section = {"local_ts": BEHIND_MOON, "if_id_in": "42", "if_id_out": "42", "updown": hook("--name xfrm-moon")}
@@ -324,6 +326,7 @@ def test_net2net_xfrmi_netns(site: Site) -> None:
     moon.run("ip", "netns", "del", netns)
 
 
+@pytest.mark.slow
 def test_net2net_gre_is_no_tunnel_of_the_hooks(site: Site) -> None:
     """A CHILD_SA for GRE alone, in transport mode: the hook says in one line that it is not for it, and changes nothing."""
     ends = ((site.moon, MOON, SUN, BEHIND_SUN), (site.sun, SUN, MOON, BEHIND_MOON))

@@ -228,6 +228,7 @@ def ended_and_started(site: Site) -> tuple[Stream, Stream]:
     return ending, starting
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("aws", "strongSwan", "BIRD")
 def test_aws_endpoint_dies_and_tunnel_2_takes_over_until_it_is_back(site: Site, figures: Figures) -> None:
     """A stream to the VPC goes on through tunnel 2 when DPD finds the endpoint of tunnel 1 dead, and back when it lives."""

@@ -117,6 +117,7 @@ def up(moon: Host, azure: Host) -> Iterator[None]:
     nothing_left(moon, before)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("azure", "strongSwan", "BIRD")
 def test_azure_bgp_session_outlives_its_tunnel(figures: Figures) -> None:
     """BGP with an address behind the tunnel; whoever takes the tunnel down, session, link and routes stay until it is back."""

@@ -135,6 +135,7 @@ def carries_full_packets(moon: Host, host: Host) -> None:
     assert "message too long, mtu=1390" in moon.run(*FULL, str(1391 - 28), check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("google", "strongSwan")
 def test_google_classic_vpn_carries_what_the_routes_say_and_blocks_it_while_it_is_down() -> None:
     """Full-size packets fit into Google's 1460 bytes; while the tunnel is down none leaves in clear; Google ends it, and it is back."""
@@ -157,6 +158,7 @@ def test_google_classic_vpn_carries_what_the_routes_say_and_blocks_it_while_it_i
             assert clear.count == 0
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("google-ha", "strongSwan", "BIRD")
 def test_google_ha_vpn_shares_its_traffic_and_one_tunnel_takes_over(figures: Figures) -> None:
     """Both tunnels of an HA VPN carry traffic; one is terminated, the other one has it all, and both share it again."""

@@ -80,6 +80,7 @@ def test_one_line_takes_the_bash_scripts_place(roads: Roads) -> None:
     nothing_left(moon, clean)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("from-mark-to-if-id", "strongSwan")
 def test_an_if_id_takes_the_marks_place(roads: Roads) -> None:
     """The link was a VTI and is an XFRM interface, both families pass as before, and the peer has changed nothing."""

@@ -114,6 +114,7 @@ def as_before(site: Site) -> Iterator[None]:
     nothing_left(site.moon, before)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("netns", "strongSwan")
 def test_a_namespace_without_another_network_reaches_the_tunnel_or_nothing(site: Site, figures: Figures) -> None:
     """In both families all packets of a namespace go through the tunnel, across a CHILD_SA and an IKE_SA rekey; before and after it none leaves at all."""
@@ -157,6 +158,7 @@ def test_a_namespace_that_is_not_there_yet_is_told_with_what_to_do(site: Site) -
     site.down()
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("netns", "strongSwan")
 @pytest.mark.parametrize("way", ["down-and-up", "repair"])
 def test_a_namespace_deleted_under_its_tunnel_has_it_again_when_made_anew(site: Site, way: str) -> None:

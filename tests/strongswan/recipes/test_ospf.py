@@ -83,6 +83,7 @@ def site() -> Iterator[Site]:
         yield Site(moon, sun, (lan1, lan2))
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("ospf", "strongSwan", "BIRD", "FRR")
 @pytest.mark.parametrize("when_down", ["keep", pytest.param("remove", marks=pytest.mark.slow)])
 def test_ospf_by_itself(site: Site, when_down: str) -> None:

@@ -131,6 +131,7 @@ def as_before(site: Site) -> Iterator[None]:
     nothing_left(site.moon, before)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("vrf", "strongSwan")
 def test_two_customers_with_the_same_networks_have_a_vrf_each(site: Site, figures: Figures) -> None:
     """Two customers with the same networks, a VRF and a tunnel each: packets of both families pass between each LAN port and its own peer, across a CHILD_SA and an IKE_SA rekey, and none in clear when a tunnel is down."""
@@ -161,6 +162,7 @@ def test_two_customers_with_the_same_networks_have_a_vrf_each(site: Site, figure
     site.down(red)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("vrf", "strongSwan")
 def test_a_vrf_that_is_not_there_is_told_with_what_to_do(site: Site) -> None:
     """A tunnel that comes up before its VRF is one line with the command that makes it, and nothing is changed."""
