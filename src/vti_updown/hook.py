@@ -13,7 +13,7 @@ from .kernel import Kernel
 from .ledger import STANDING, DatabaseError, Ledger, StorageError, opened, snapshot
 from .plan import Plan, plan
 from .settings import Settings
-from .state import Address, Link, Route, Setting, Step, about
+from .state import Address, Applied, Link, Route, Setting, Step, about
 from .text import fitted, line, shown
 from .values import is_pattern
 
@@ -180,11 +180,11 @@ def _withdraw(change: Change, charon: str, ledger: Ledger) -> None:
 
 def _down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
     change = _begin_down(event, wanted, charon, ledger, kernel)
-    found = {one.noun: one.borrowed for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)}
+    links = [one for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)]
     # Where there are two, that by which packets leave is the one that the `up` was told of.
-    link = next((one for one in found if one.if_id == event.if_id_out), next(iter(found), None))
+    links.sort(key=lambda one: isinstance(one.noun, Link) and one.noun.if_id != event.if_id_out)
     taken = take(change.keys, ledger, kernel)
-    return _report_down(event, change, link, link is not None and found[link], taken, ledger)
+    return _report_down(event, change, links[0] if links else None, taken, ledger)
 
 
 def _begin_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
@@ -357,8 +357,9 @@ def _key(link: Link) -> str:
     return f"if_id {link.if_id}" if link.if_id else f"mark {link.okey or link.ikey}"
 
 
-def _report_down(event: Event, change: Change, link: Link | None, borrowed: bool, taken: Taken, ledger: Ledger) -> Report:
+def _report_down(event: Event, change: Change, was: Applied | None, taken: Taken, ledger: Ledger) -> Report:
     name = shown(event.connection)
+    link = was.noun if was is not None and isinstance(was.noun, Link) else None
     items: list[str] = []
     standing = [noun for number in ledger.standing(event) for noun in ledger.wishes(number)]
     if change.reference is None:
@@ -376,7 +377,8 @@ def _report_down(event: Event, change: Change, link: Link | None, borrowed: bool
     elif ledger.applied([link.key]):
         head = f"{name}: {link.name} could not be taken away, the next event tries again"
     else:
-        head = f"{name}: {link.name} {'stays, which was there before' if borrowed else 'down'}, {event.me} → {event.peer}"
+        ended = "stays, which was there before" if was is not None and was.borrowed else "down"
+        head = f"{name}: {link.name} {ended}, {event.me} → {event.peer}"
         items = [f"{noun.destination} blocked" for noun in standing if isinstance(noun, Route) and not noun.link]
     lines = _lines(event, fitted(head, items), [*taken.notes, *taken.failures])
     return Report(lines, 1 if taken.failures else 0, change.command, link.name if link else "")
