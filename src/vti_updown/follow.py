@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from .errors import Refusal
 from .kernel import Kernel, Outcome
-from .ledger import DatabaseError, Ledger
+from .ledger import Ledger
 from .state import Address, Applied, Link, Step, about, difference, is_moved
+from .storage import DatabaseError
 from .text import shown
 
 

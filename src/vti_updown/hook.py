@@ -10,10 +10,11 @@ from .errors import Refusal
 from .event import Event, IPAddress, IPNetwork
 from .follow import Taken, link_names, steps_over, take, with_doubts
 from .kernel import Kernel
-from .ledger import STANDING, DatabaseError, Ledger, StorageError, opened, snapshot
+from .ledger import STANDING, Ledger, opened, snapshot
 from .plan import Plan, plan
 from .settings import Settings
 from .state import Address, Applied, Link, Route, Setting, Step, about
+from .storage import DatabaseError, StorageError
 from .text import fitted, line, shown
 from .values import is_pattern
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from events import environment
 from hosts import INSTALLED
 from vti_updown.kernel import Kernel
-from vti_updown.ledger import DIRECTORY
+from vti_updown.storage import DIRECTORY
 from vti_updown.text import LINE_BYTES
 
 EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "60"))

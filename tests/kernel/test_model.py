@@ -22,8 +22,8 @@ from events import environment
 from unit.lives import InMemory
 from view import AddressView, LinkView, RouteView, View, records, view
 from vti_updown import event
-from vti_updown.ledger import DIRECTORY
 from vti_updown.messages import GROUP, PROTOCOL
+from vti_updown.storage import DIRECTORY
 
 EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "18"))
 SEED = int(os.environ.get("VTI_UPDOWN_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)

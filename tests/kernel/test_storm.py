@@ -9,7 +9,7 @@ import time
 import deaths
 from events import environment
 from view import records, view
-from vti_updown import cli, hook, ledger
+from vti_updown import cli, hook, ledger, storage
 
 TUNNELS, PROCESSES = 50, 16
 
@@ -94,7 +94,7 @@ def test_200_events_at_once_from_16_processes_leave_nothing_and_none_fails(machi
     with capfd.disabled():
         print(f"\nVTI_UPDOWN_SEED={seed} 200 events in {seconds:.1f} s, the longest {longest:.1f} s ", end="", flush=True)
     assert not failures, failures
-    assert longest < ledger.LOCK_SECONDS
+    assert longest < storage.LOCK_SECONDS
     assert not view().against(before)
     assert records() == ((), (), ())
 

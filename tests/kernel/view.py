@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vti_updown import namespace
 from vti_updown import rtnetlink as rt
-from vti_updown.ledger import DIRECTORY
+from vti_updown.storage import DIRECTORY
 
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0", "ip6tnl0", "tunl0", "sit0")
 """Links that come with the modules, whoever loaded them."""

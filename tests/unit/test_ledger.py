@@ -10,8 +10,9 @@ import pytest
 from events import environment
 from vti_updown import ledger as records
 from vti_updown.event import parse
-from vti_updown.ledger import Ledger, LedgerError, opened
+from vti_updown.ledger import Ledger, opened
 from vti_updown.state import Applied, Step
+from vti_updown.storage import LedgerError
 
 from .test_state import LINK, NET, ONE, OTHER, POLICY
 
