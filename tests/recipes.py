@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,6 @@ from hosts import ROOT, Host
 from lab import BESIDE, beside, has_vti, kernel
 
 PAGE = ROOT / "docs/recipes.md"
-SECRET_FILES = ("swanctl", "secrets")
 HEAD = """# Recipes
 
 Each is a folder of [examples](../examples/) with the files to copy, whose first lines say where they go, and a page that says
@@ -47,6 +47,13 @@ VERSIONS: dict[str, Callable[[], str]] = {
 """What recipes are tested against, and how its version is found."""
 
 
+def placed(file: Path) -> tuple[str, int]:
+    """Where an example's first line says that it goes, `# PATH: …`, and its mode, 0644 or what `# PATH, mode 600: …` says."""
+    path, _, mode = file.read_text().partition("\n")[0].lstrip("#! ").partition(":")[0].partition(", mode ")
+    assert path.startswith("/etc/"), f"{file} does not say in its first line where it goes"
+    return path, int(mode or "644", 8)
+
+
 class Recipe:
     """A folder of examples/."""
 
@@ -56,16 +63,13 @@ class Recipe:
 
     def target(self, name: str) -> str:
         """Where the file's first line says that it goes."""
-        first = (self.folder / name).read_text().partition("\n")[0]
-        path = first.lstrip("#! ").partition(":")[0]
-        assert path.startswith("/etc/"), f"{self.folder.name}/{name} does not say in its first line where it goes"
-        return path
+        return placed(self.folder / name)[0]
 
     def install(self, host: Host, *names: str) -> None:
         """Copies the files to where they go; all but the page where none is named."""
         for name in names or sorted(file.name for file in self.folder.iterdir() if file.name != "README.md"):
-            path = self.target(name)
-            host.file(path, (self.folder / name).read_text(), 0o600 if any(word in path for word in SECRET_FILES) else 0o644)
+            path, mode = placed(self.folder / name)
+            host.file(path, (self.folder / name).read_text(), mode)
 
     def run(self, host: Host, command: str) -> str:
         """Runs a command line that the page has in a block of its own, with `# ` before it."""

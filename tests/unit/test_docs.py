@@ -50,3 +50,14 @@ def test_every_scenario_of_strongswans_own_has_a_test_that_exists():
     there = set(re.findall(r"def (test_\w+)", (ROOT / "tests/strongswan/test_scenarios.py").read_text()))
     assert named == there
     assert len(re.findall(r"(?m)^\| (?:net2net|rw-shared)-\S+ \|.*\| `test_\w+` \|$", text)) == 8
+
+
+def test_every_example_says_where_it_goes_and_one_with_a_secret_that_nobody_else_may_read_it():
+    files = [file for file in (ROOT / "examples").rglob("*") if file.is_file() and file.name != "README.md"]
+    for file in files:
+        lines = file.read_text().splitlines()
+        told = re.match(r"[#!] (/etc/[^\s:,]+)(, mode 600)?:", lines[0])
+        assert told, file
+        secret = any(re.search(r'secret = "|: PSK "', line) for line in lines if not line.startswith("#"))
+        assert bool(told[2]) == secret, file
+    assert len(files) > 30

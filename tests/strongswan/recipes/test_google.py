@@ -175,6 +175,11 @@ def test_google_ha_vpn_shares_its_traffic_and_one_tunnel_takes_over(figures: Fig
             for command in ("swanctl --list-sas", "birdc show protocols", "ip route show proto bird"):
                 HA.run(moon, command)
             carries_full_packets(moon, host)
+            host.run("sh", "-ec", "for n in $(seq 3 18); do ip addr add 10.128.0.$n/20 dev lo; done")
+            sent = {name: moon.counters(name)[1] for name in ("google0", "google1")}
+            assert sum(moon.ping(f"10.128.0.{n}", count=1, source="10.1.0.1") for n in range(3, 19)) == 16
+            # BGP's own packets are a few; two hosts in each link's share at least are far more likely than not to be seen.
+            assert all(moon.counters(name)[1] - before >= 2 for name, before in sent.items())
             way = moon.run("ip", "route", "get", "10.128.0.2", "from", "10.1.0.1").split(" dev ")[1].split()[0]
             links = moon.run("ip", "-o", "link")
             for name in ("google0", "google1"):

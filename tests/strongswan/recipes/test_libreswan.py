@@ -87,6 +87,7 @@ def as_before(site: Site) -> Iterator[None]:
     nothing_left(site.moon, site.before)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("libreswan", "strongSwan", "libreswan")
 def test_libreswan_responds(site: Site) -> None:
     """strongSwan initiates: both families both ways, also after CHILD_SA and IKE_SA rekeys by either side; strongSwan ends it."""

@@ -7,7 +7,7 @@ import pytest
 
 from bench import SCRIPT
 from demo import SUN_CONF
-from hosts import Host, changes, wire
+from hosts import Capture, Host, changes, wire
 from recipes import Recipe
 
 from ..conftest import nothing_left
@@ -29,8 +29,10 @@ class Roads:
         sun.charon(conf=SUN, secrets=SECRETS, charon="charon {\n}\n")
 
     def packets_pass(self) -> None:
-        assert self.moon.ping("10.2.0.1") == self.moon.ping("fd00:2::1") == 3
-        assert self.sun.ping("10.3.0.1", source="10.2.0.1") == 3
+        with Capture(self.moon, "eth0", "net 10.0.0.0/8 or net fd00::/16") as clear:
+            assert self.moon.ping("10.2.0.1") == self.moon.ping("fd00:2::1") == 3
+            assert self.sun.ping("10.3.0.1", source="10.2.0.1") == 3
+        assert clear.lines == []
 
     def vtis(self) -> set[str]:
         links = self.moon.run("ip", "-brief", "link", "show", "type", "vti").splitlines()
@@ -43,6 +45,7 @@ def roads() -> Iterator[Roads]:
         yield Roads(moon, sun)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("from-bash-script", "strongSwan")
 def test_one_line_takes_the_bash_scripts_place(roads: Roads) -> None:
     """The script leaves a link at an IKE rekey; the page's steps take that away, and the hook's tunnel leaves nothing."""

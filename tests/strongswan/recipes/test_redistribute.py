@@ -151,6 +151,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         yield Site(moon, sun, core, request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.recipe("redistribute", "strongSwan", "BIRD", "FRR")
 def test_the_hooks_routes_are_announced_and_no_others(site: Site) -> None:
     """Beside static, DHCP, boot and unknown routes of the kernel a neighbour hears the hook's alone, from up to down, twice.

@@ -17,13 +17,21 @@ class Sites:
         self.moon, self.sun, self.internet, self.alice, self.bob = moon, sun, internet, alice, bob
         internet.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         for gateway, net, lan, number in ((moon, "192.0.2", alice, 1), (sun, "198.51.100", bob, 2)):
-            wire(internet, gateway, gateway.name, [(f"{net}.254/24", f"{net}.1/24")])
-            gateway.run("ip", "route", "add", "default", "via", f"{net}.254")
+            outer = [(f"{net}.254/24", f"{net}.1/24"), (f"2001:db8:{number}::254/64", f"2001:db8:{number}::1/64")]
+            wire(internet, gateway, gateway.name, outer)
+            for hop in (f"{net}.254", f"2001:db8:{number}::254"):
+                gateway.run("ip", "route", "add", "default", "via", hop)
             gateway.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
             inner = [(f"10.{number}.0.1/16", f"10.{number}.0.10/16"), (f"fd00:{number}::1/64", f"fd00:{number}::10/64")]
             wire(gateway, lan, "lan", inner)
             lan.run("ip", "route", "add", "default", "via", f"10.{number}.0.1")
             lan.run("ip", "route", "add", "default", "via", f"fd00:{number}::1")
+
+    def refused(self) -> None:
+        """Whoever asks for a host of the other site is told at once that there is no way."""
+        for lan, number in ((self.alice, 2), (self.bob, 1)):
+            for address in (f"10.{number}.0.10", f"fd00:{number}::10"):
+                assert "nreachable" in lan.run("ping", "-n", "-c", "1", "-W", "5", address, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +45,11 @@ def test_two_sites_reach_each_other_and_send_nothing_in_clear(sites: Sites) -> N
     """Both networks reach each other in both families, all of it as ESP; before and after, what is for the other site is refused."""
     recipe = Recipe("site-to-site")
     before = [gateway.network_state() for gateway in (sites.moon, sites.sun)]
-    with Capture(sites.internet, "moon", "net 10.0.0.0/8 or icmp") as clear:
+    with Capture(sites.internet, "moon", "net 10.0.0.0/8 or icmp or net fd00::/16") as clear:
         for gateway in (sites.moon, sites.sun):
             recipe.install(gateway, f"{gateway.name}-swanctl.conf", f"{gateway.name}-vti-updown.toml", "charon.conf")
             recipe.run(gateway, "vti-updown prepare")
-        assert sites.alice.ping("10.2.0.10") == 0
+        sites.refused()
         sites.sun.start_charon()
         sites.moon.start_charon()
         assert sorted(sites.moon.hook_log(at_least=2)) == [
@@ -58,13 +66,19 @@ def test_two_sites_reach_each_other_and_send_nothing_in_clear(sites: Sites) -> N
         assert sites.sun.sas("moon")[1] == [1]
         recipe.run(sites.moon, "swanctl --list-sas")
         assert "10.2.0.0/16 proto 50" in recipe.run(sites.moon, "ip route show dev sun")
+        # sun is started anew: moon starts the tunnel again.
+        sites.sun.stop_charon()
+        sites.moon.hook_log(at_least=4)
+        sites.sun.start_charon()
+        assert all(" up, " in line for line in sites.moon.hook_log(at_least=6)[4:])
+        sites.sun.until("[ $(grep -c 'updown: moon: moon up' /run/charon.log) -ge 2 ]")
+        assert sites.alice.ping("10.2.0.10") == sites.alice.ping("fd00:2::10") == 3
         recipe.run(sites.moon, "swanctl --terminate --ike sun")
-        for gateway in (sites.moon, sites.sun):
-            gateway.hook_log(at_least=4)
-        assert sites.alice.ping("10.2.0.10") == 0
-        assert sites.bob.ping("10.1.0.10") == 0
+        sites.moon.hook_log(at_least=8)
+        sites.sun.until("[ $(grep -c 'updown: moon: moon down' /run/charon.log) -ge 2 ] || ! swanctl --list-sas | grep -q .")
+        sites.refused()
     assert clear.lines == []
     for gateway, state in zip((sites.moon, sites.sun), before, strict=True):
-        recipe.run(gateway, "vti-updown release")
+        gateway.run("vti-updown", "release", "sun" if gateway is sites.moon else "moon")
         nothing_left(gateway, state)
         gateway.stop_charon()

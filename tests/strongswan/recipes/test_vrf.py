@@ -169,10 +169,11 @@ def test_a_vrf_that_is_not_there_is_told_with_what_to_do(site: Site) -> None:
     moon = site.moon
     rename = "ip link set {0} down; ip link set {0} name {1}; ip link set {1} up"
     moon.run("sh", "-ec", rename.format("blue", "green"))
-    before = moon.run("ip", "-br", "link")
+    show = "ip -br link; ip -br addr; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all"
+    before = moon.run("sh", "-c", show)
     told = "error: blue: there is no VRF blue; make it: ip link add blue type vrf table NUMBER"
     assert site.up(site.blue) == [told, told]
-    assert moon.run("ip", "-br", "link") == before
+    assert moon.run("sh", "-c", show) == before
     moon.run("swanctl", "--terminate", "--child", "blue")
     assert site.calls.events(2) == ["blue: its up had failed, nothing to take away"] * 2
     moon.run("sh", "-ec", rename.format("green", "blue"))
