@@ -96,12 +96,13 @@ STORIES = {
     ),
     "up of two if_ids in a namespace": ((), call("up-client", *OFFICE, **WAYS), (call("down-client", **WAYS),)),
 }
-QUICK = ("first up", "down that takes the last IPv4 address of a shared link")
 NOBODY = call("down-client", CONNECTION="nobody", UNIQUEID=9)
 
-stories = pytest.mark.parametrize(
-    "story", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in STORIES]
-)
+
+def stories(quick: str) -> pytest.MarkDecorator:
+    """All of them, and all but one are slow."""
+    marks = {name: () if name == quick else pytest.mark.slow for name in STORIES}
+    return pytest.mark.parametrize("story", [pytest.param(name, marks=marks[name]) for name in STORIES])
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def say(capfd, text):
         print(f"\n{text} ", end="", flush=True)
 
 
-@stories
+@stories("down that takes the last IPv4 address of a shared link")
 def test_whatever_instant_an_event_dies_at_the_next_one_puts_it_right(machine, capfd, story):
     earlier, event, later = STORIES[story]
     normal = told(machine, story)
@@ -249,7 +250,7 @@ def unlike(name, seen):
     )
 
 
-@stories
+@stories("first up")
 def test_an_up_that_fails_at_any_change_leaves_the_state_before_and_a_down_goes_on(machine, capfd, story):
     earlier, event, later = STORIES[story]
     normal = told(machine, story)

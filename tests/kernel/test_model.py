@@ -4,7 +4,7 @@ The model keeps the references, and knows of the kernel only what a user would b
 kernel is compared with it. What somebody else took away from us (`loose`) may be there or not until an event touches it,
 but it is never anything else. Which reference a `down` ends is asked of lineage.py: unit/lives.py tries that.
 
-VTI_UPDOWN_EXAMPLES lives are tried (default 18: about a minute) of at most 25 rules each, with VTI_UPDOWN_SEED (default: a new one).
+VTI_UPDOWN_EXAMPLES lives are tried (default 10: about a minute without KVM) of at most 25 rules each, with VTI_UPDOWN_SEED (default: a new one).
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from vti_updown import event
 from vti_updown.messages import GROUP, PROTOCOL
 from vti_updown.storage import DIRECTORY
 
-EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "18"))
+EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "10"))
 SEED = int(os.environ.get("VTI_UPDOWN_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 RULES = 25
 
