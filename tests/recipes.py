@@ -22,8 +22,25 @@ PAGE = ROOT / "docs/recipes.md"
 HEAD = """# Recipes
 
 Each is a folder of [examples](../examples/) with the files to copy, whose first lines say where they go, and a page that says
-the rest. A test takes the files as they stand, runs what the page says on real hosts with packets, and checks that the host
-is as before at the end. `make recipes` writes this page from the tests; one of them runs by `make watch TESTS="FILE -k NAME"`.
+the rest. A test takes the files as they stand, runs the page's commands on real hosts with packets, and checks that the host
+is as before at the end. It starts strongSwan and the other daemons itself: packages and systemd's part of a page are not
+tried. `make recipes` writes this page from the tests; one of them runs by `make watch TESTS="FILE -k NAME"`, all by `make
+test-recipes`.
+
+## Before you start
+
+- A recipe with `swanctl.conf` needs Debian's `charon-systemd` and `strongswan-swanctl`; its service is `strongswan`, and
+  loads the connections at boot. With `strongswan-starter` beside it, both want UDP 500: `systemctl disable --now
+  strongswan-starter`. A recipe with `ipsec.conf` needs `strongswan-starter`.
+- What is in `/etc/strongswan.d`, and a plugin just installed, counts after a restart of strongSwan. `/etc/vti-updown.toml`
+  counts from the next `up` of a connection, or `vti-updown prepare`. `mss` needs `nftables`.
+- A first line that says `mode 600` is for files with secrets: `install -m 600 FILE TARGET`.
+- A host has one `/etc/vti-updown.toml` and one `charon.conf`: of two recipes on one host, put the tables into one file, and
+  what is in `[default]` into the connections that it is for.
+- Where a daemon makes the routes (BGP, OSPF), it takes them away when all tunnels are down, and packets for the other side
+  leave by the default route. `ip route add unreachable NETWORK metric 4278198272` at boot, lets none out.
+
+## The list
 
 | recipe | what the test sees | test | tested against |
 | --- | --- | --- | --- |
@@ -119,7 +136,7 @@ def main(words: list[str]) -> None:
         return
     text = HEAD + table(lambda program: f"{program} {VERSIONS[program]()}")
     PAGE.write_text(text)
-    print(f"{PAGE.relative_to(ROOT)}: {text.count('test_')} tests")
+    print(f"{PAGE.relative_to(ROOT)}: {len(text.splitlines()) - len(HEAD.splitlines())} rows")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,9 @@ def test_all_traffic_of_a_road_warrior_goes_through_the_office() -> None:
         page.install(alice)
         alice.file(CA, gate.run("cat", CA))
         settings = "".join(
-            f"{line[4:]}\n" for line in page.page.splitlines() if line.startswith(("    [conn", "    routes = "))
+            f"{line[4:]}\n"
+            for line in page.page.splitlines()
+            if line.startswith(("    [conn", "    remote = ", "    if_id = ", "    routes = "))
         )
         alice.file("/etc/vti-updown.toml", settings)
         target, ask = page.target("swanctl.conf"), "remote_ts = 0.0.0.0/0, ::/0"

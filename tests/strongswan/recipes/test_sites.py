@@ -45,7 +45,7 @@ def test_two_sites_reach_each_other_and_send_nothing_in_clear(sites: Sites) -> N
     """Both networks reach each other in both families, all of it as ESP; before and after, what is for the other site is refused."""
     recipe = Recipe("site-to-site")
     before = [gateway.network_state() for gateway in (sites.moon, sites.sun)]
-    with Capture(sites.internet, "moon", "net 10.0.0.0/8 or icmp or net fd00::/16") as clear:
+    with Capture(sites.internet, "moon", "net 10.0.0.0/8 or net fd00::/16") as clear:
         for gateway in (sites.moon, sites.sun):
             recipe.install(gateway, f"{gateway.name}-swanctl.conf", f"{gateway.name}-vti-updown.toml", "charon.conf")
             recipe.run(gateway, "vti-updown prepare")
