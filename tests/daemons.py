@@ -4,7 +4,6 @@ import re
 
 from hosts import Host
 
-FRR_DAEMONS = ("zebra", "bgpd", "ospfd", "ospf6d", "staticd")
 FRR_USERS = {
     "/etc/passwd": "frr:x:65432:65432::/nonexistent:/usr/sbin/nologin\n",
     "/etc/group": "frr:x:65432:\nfrrvty:x:65431:frr\n",
@@ -21,10 +20,8 @@ def bird(host: Host, conf: str = "") -> None:
     host.until("birdc show status >/dev/null")
 
 
-def frr(host: Host, conf: str = "", daemons: tuple[str, ...] = ("bgpd",)) -> None:
-    """Starts zebra and `daemons` of FRR with /etc/frr/frr.conf, which `conf` is written to if it is given."""
-    if conf:
-        host.file("/etc/frr/frr.conf", conf)
+def frr(host: Host, daemons: tuple[str, ...] = ("bgpd",)) -> None:
+    """Starts zebra and `daemons` of FRR with the host's /etc/frr/frr.conf."""
     if "frr:" not in host.run("cat", "/etc/passwd"):
         for path, lines in FRR_USERS.items():
             host.file(path, host.run("cat", path) + lines)
@@ -35,11 +32,8 @@ def frr(host: Host, conf: str = "", daemons: tuple[str, ...] = ("bgpd",)) -> Non
     host.run("vtysh", "-b")
 
 
-def pluto(host: Host, conf: str = "", secrets: str = "") -> None:
-    """Starts libreswan's pluto; `conf` and `secrets` are further files of /etc/ipsec.d, if they are given."""
-    for path, text in (("/etc/ipsec.d/more.conf", conf), ("/etc/ipsec.d/more.secrets", secrets)):
-        if text:
-            host.file(path, text, 0o600)
+def pluto(host: Host) -> None:
+    """Starts libreswan's pluto with the host's /etc/ipsec.conf and what that includes."""
     host.run("mkdir", "-p", "/run/pluto", "/run/nss")
     host.run("ipsec", "initnss", "--nssdir", "/run/nss")
     words = ["--nofork", "--config", "/etc/ipsec.conf", "--nssdir", "/run/nss", "--logfile", "/run/pluto.log"]
@@ -54,16 +48,11 @@ def stop(host: Host, daemon: str) -> None:
     host.until(f"! pgrep -x {daemon} >/dev/null")
 
 
-def birdc(host: Host, *words: str) -> str:
-    """What BIRD answers to a command."""
-    return host.run("birdc", *words).partition("ready.\n")[2]
+def routes(host: Host) -> set[str]:
+    """The networks that the host's BIRD has routes to."""
+    return set(re.findall(r"(?m)^(?:(?:\d+\.){3}\d+/\d+|[0-9a-f:]+::/\d+)", host.run("birdc", "show", "route")))
 
 
 def bgp_session(host: Host, neighbour: str) -> str:
     """The TCP connection to a neighbour, by its ports: as long as they are the same, the session is."""
     return " ".join(host.run("ss", "-Htn", "state", "established", "dst", neighbour).split()[2:])
-
-
-def routes_of(text: str) -> set[str]:
-    """The networks in what `birdc show route` or `vtysh -c "show … "` print."""
-    return set(re.findall(r"(?m)\b(?:\d+\.){3}\d+/\d+|\b[0-9a-f:]+::/\d+", text))

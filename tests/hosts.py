@@ -189,6 +189,12 @@ class Host:
             if time.monotonic() > end:
                 raise Failed(f"{self.name}: {connection} has {found}, not {ike} and {child} new SAs\n{self.log()[-4000:]}")
 
+    def rekey(self, connection: str, what: str) -> None:
+        """Rekeys the CHILD_SA (child) or the IKE_SA (ike) of a connection that has one of each; waits for the new one alone."""
+        ike, child = self.sas(connection)
+        self.run("swanctl", "--rekey", f"--{what}", connection)
+        self.until_sas(connection, 1, 1, without=child if what == "child" else (), without_ike=ike if what == "ike" else ())
+
     def stop_charon(self) -> None:
         self.run("sh", "-c", "kill $(cat /run/starter.charon.pid 2>/dev/null || cat /run/charon.pid)", check=False)
         self.daemon.wait(WAIT_SECONDS)
@@ -314,6 +320,14 @@ class Capture:
         self.count = len(self.lines)
 
 
+def comes_true(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> bool:
+    """Waits until the condition is true; whether it is."""
+    end = time.monotonic() + seconds
+    while not (true := condition()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return true
+
+
 ANSWER = r"icmp_seq=(\d+) ttl"
 STREAM_SECONDS = 0.01
 """From one packet of a stream to the next: what a policy-based tunnel carries without loss, emulated processors included."""
@@ -340,7 +354,7 @@ class Stream:
         self._ping = subprocess.Popen(
             self._words, stdin=subprocess.DEVNULL, stdout=self._file, stderr=subprocess.STDOUT, text=True
         )
-        if not self._comes_true(lambda: self._answered() > 0, WAIT_SECONDS):
+        if not comes_true(lambda: self._answered() > 0):
             self._ping.kill()
             self._ping.wait()
             raise Failed(f"{self._name}: no packet passes\n{self._text()}")
@@ -348,7 +362,7 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self._ping.send_signal(signal.SIGQUIT)  # has it say `ANSWERED/SENT packets, …`
-        carries = self._comes_true(self._carries, DEAF_SECONDS)
+        carries = comes_true(self._carries, DEAF_SECONDS)
         self._ping.send_signal(signal.SIGINT)
         self._ping.wait(WAIT_SECONDS)
         text, last = self._text(), self._answered()
@@ -378,13 +392,6 @@ class Stream:
         # ping writes at the place that the file is at: it is read without moving there.
         number = self._file.fileno()
         return os.pread(number, os.fstat(number).st_size, 0).decode()
-
-    @staticmethod
-    def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while not (true := condition()) and time.monotonic() < end:
-            time.sleep(0.1)
-        return true
 
     def __str__(self) -> str:
         return f"{self.lost} of {self.sent}" + (f", {self.row} in a row" if self.row > 1 else "")

@@ -8,6 +8,7 @@ A recipe is a folder with a README.md and the files that a user copies. The firs
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,9 +67,9 @@ VERSIONS: dict[str, Callable[[], str]] = {
 
 def placed(file: Path) -> tuple[str, int]:
     """Where an example's first line says that it goes, `# PATH: …`, and its mode, 0644 or what `# PATH, mode 600: …` says."""
-    path, _, mode = file.read_text().partition("\n")[0].lstrip("#! ").partition(":")[0].partition(", mode ")
-    assert path.startswith("/etc/"), f"{file} does not say in its first line where it goes"
-    return path, int(mode or "644", 8)
+    told = re.match(r"[#!] (/etc/[^\s:,]+)(?:, mode (600))?:", file.read_text())
+    assert told, f"{file} does not say in its first line where it goes"
+    return told[1], int(told[2] or "644", 8)
 
 
 class Recipe:

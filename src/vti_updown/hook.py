@@ -13,7 +13,7 @@ from .kernel import Kernel
 from .ledger import STANDING, Ledger, opened, snapshot
 from .plan import Plan, plan
 from .settings import Settings
-from .state import Address, Applied, Link, Route, Setting, Step, about
+from .state import Address, Link, Route, Setting, Step, about
 from .storage import DatabaseError, StorageError
 from .text import fitted, line, shown
 from .values import is_pattern
@@ -181,11 +181,11 @@ def _withdraw(change: Change, charon: str, ledger: Ledger) -> None:
 
 def _down(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Report:
     change = _begin_down(event, wanted, charon, ledger, kernel)
-    links = [one for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)]
+    links = [(one.noun, one.borrowed) for one in ledger.applied(change.own).values() if isinstance(one.noun, Link)]
     # Where there are two, that by which packets leave is the one that the `up` was told of.
-    links.sort(key=lambda one: isinstance(one.noun, Link) and one.noun.if_id != event.if_id_out)
+    was = next((one for one in links if one[0].if_id == event.if_id_out), links[0] if links else None)
     taken = take(change.keys, ledger, kernel)
-    return _report_down(event, change, links[0] if links else None, taken, ledger)
+    return _report_down(event, change, was, taken, ledger)
 
 
 def _begin_up(event: Event, wanted: Wanted, charon: str, ledger: Ledger, kernel: Kernel) -> Change:
@@ -358,9 +358,10 @@ def _key(link: Link) -> str:
     return f"if_id {link.if_id}" if link.if_id else f"mark {link.okey or link.ikey}"
 
 
-def _report_down(event: Event, change: Change, was: Applied | None, taken: Taken, ledger: Ledger) -> Report:
+def _report_down(event: Event, change: Change, was: tuple[Link, bool] | None, taken: Taken, ledger: Ledger) -> Report:
+    """`was` is the link that the reference had, and whether it was borrowed."""
     name = shown(event.connection)
-    link = was.noun if was is not None and isinstance(was.noun, Link) else None
+    link, borrowed = was or (None, False)
     items: list[str] = []
     standing = [noun for number in ledger.standing(event) for noun in ledger.wishes(number)]
     if change.reference is None:
@@ -378,8 +379,7 @@ def _report_down(event: Event, change: Change, was: Applied | None, taken: Taken
     elif ledger.applied([link.key]):
         head = f"{name}: {link.name} could not be taken away, the next event tries again"
     else:
-        ended = "stays, which was there before" if was is not None and was.borrowed else "down"
-        head = f"{name}: {link.name} {ended}, {event.me} → {event.peer}"
+        head = f"{name}: {link.name} {'stays, which was there before' if borrowed else 'down'}, {event.me} → {event.peer}"
         items = [f"{noun.destination} blocked" for noun in standing if isinstance(noun, Route) and not noun.link]
     lines = _lines(event, fitted(head, items), [*taken.notes, *taken.failures])
     return Report(lines, 1 if taken.failures else 0, change.command, link.name if link else "")

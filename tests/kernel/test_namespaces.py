@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import time
 
 import pytest
 
 from conftest import sh
+from hosts import comes_true
 from test_setups import FULL, NET, XFRM, lines_of, person
 
 RED = ("--netns", "red", "--name", "t0")
@@ -17,13 +17,6 @@ def machine(machine):
     sh("ip netns add red; ip -n red link set lo up")
     yield machine
     sh("ip netns del red 2>/dev/null || :")
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def red_links():
@@ -158,7 +151,7 @@ def test_a_link_in_a_namespace_that_has_lost_its_name_is_told_and_in_the_way_unt
     machine.up(*NET, *RED, **changed)
     container = subprocess.Popen(["ip", "netns", "exec", "red", "sleep", "infinity"])
     try:
-        until(lambda: os.path.samefile(f"/proc/{container.pid}/ns/net", "/run/netns/red"))
+        assert comes_true(lambda: os.path.samefile(f"/proc/{container.pid}/ns/net", "/run/netns/red"))
         sh("ip netns del red; ip netns add red")
         machine.down(**changed)
         (line,) = machine.event("up-client", *NET, *RED, UNIQUEID=2, **changed)
@@ -177,7 +170,7 @@ def test_a_link_in_a_namespace_that_has_lost_its_name_is_told_and_in_the_way_unt
         machine.down(UNIQUEID=3, **changed)
         return up
 
-    until(came_up)  # the kernel takes its time to end a namespace
+    assert comes_true(came_up)  # the kernel takes its time to end a namespace
     assert red_links() == ["t0"]
     machine.down(UNIQUEID=3, **changed)
     assert machine.state() == before and red_links() == []

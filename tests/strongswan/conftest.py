@@ -93,6 +93,16 @@ class Pair:
         nothing_left(self.moon, self.before)
 
 
+def behind_nat(nat: Host, *peers: Host) -> None:
+    """The peers are 10.66.1.2, 10.66.2.2 … on cables to nat, which lets them out of its eth0 with its own address."""
+    for number, peer in enumerate(peers, 1):
+        wire(peer, nat, f"lan{number}", [(f"10.66.{number}.2/24", f"10.66.{number}.1/24")])
+        peer.run("ip", "route", "add", "default", "via", f"10.66.{number}.1")
+    nat.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    nat.run("nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; };"
+                   "add rule ip nat out oifname eth0 masquerade")  # fmt: skip
+
+
 def nothing_left(host: Host, before: str) -> None:
     """The host's whole network state is `before`, and nothing is on record."""
     assert changes(before, host.network_state()) == []

@@ -222,15 +222,11 @@ def beside(  # noqa: PLR0917 - as a table's row
 
 
 def rekey_child(pair: Pair, name: str) -> None:
-    _, old = pair.moon.sas(name)
-    pair.moon.run("swanctl", "--rekey", "--child", name)
-    pair.moon.until_sas(name, 1, 1, without=old)
+    pair.moon.rekey(name, "child")
 
 
 def rekey_ike(pair: Pair, name: str) -> None:
-    old, _ = pair.moon.sas(name)
-    pair.moon.run("swanctl", "--rekey", "--ike", name)
-    pair.moon.until_sas(name, 1, 1, without_ike=old)
+    pair.moon.rekey(name, "ike")
 
 
 def rekey_ike_five_times(pair: Pair, name: str) -> None:

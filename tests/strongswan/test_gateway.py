@@ -6,7 +6,7 @@ import pytest
 
 from hosts import HOOK, Host, Stream, wire
 
-from .conftest import Calls, Figures, nothing_left
+from .conftest import Calls, Figures, behind_nat, nothing_left
 
 SECRETS = 'alice bob gate : PSK "for tests only"\n'
 
@@ -61,12 +61,7 @@ class Gateway:
         self.before = ""
         wire(nat, gate, addresses=[("192.168.7.1/24", "192.168.7.2/24")])
         gate.run("ip", "addr", "add", "10.2.0.1/16", "dev", "lo")
-        for number, peer in enumerate((alice, bob), 1):
-            wire(peer, nat, f"lan{number}", [(f"10.66.{number}.2/24", f"10.66.{number}.1/24")])
-            peer.run("ip", "route", "add", "default", "via", f"10.66.{number}.1")
-        nat.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        nat.run("nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; };"
-                       "add rule ip nat out oifname eth0 masquerade")  # fmt: skip
+        behind_nat(nat, alice, bob)
         files = configured or {"conf": GATE_CONF, "secrets": SECRETS}
         gate.charon(**files, charon=CHARON % ("    install_routes = no", 2))
         self.start(alice)

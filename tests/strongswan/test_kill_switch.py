@@ -222,9 +222,7 @@ def test_not_one_clear_packet_whatever_dies(pair: Pair, name: str) -> None:
             up(pair, name)
             knocking.passes()
 
-            _, old = moon.sas(name)
-            moon.run("swanctl", "--rekey", "--child", name)
-            moon.until_sas(name, 1, 1, without=old)
+            moon.rekey(name, "child")
             knocking.passes()
 
             with Dead(pair.sun):

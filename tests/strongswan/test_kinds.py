@@ -153,12 +153,6 @@ class Ends:
             assert not back or self.sun.ping(ours, PINGS, source=its) == PINGS, (cell, ours)
         return PINGS * len(INNER) * (2 if back else 1)
 
-    def rekey(self, name: str) -> None:
-        """Rekeys the CHILD_SA."""
-        _, old = self.moon.sas(name)
-        self.moon.run("swanctl", "--rekey", "--child", name)
-        self.moon.until_sas(name, 1, 1, without=old)
-
 
 @pytest.fixture(scope="module")
 def ends(hosts: Pair) -> Iterator[Ends]:
@@ -206,7 +200,7 @@ def test_packets_pass(ends: Ends, cell: Cell) -> None:
     before = [host.counters(link) for host, link in zip(ends.hosts, links, strict=True)]
     with Capture(ends.moon, "eth0", "esp or net 10.0.0.0/8 or net fd00::/16") as wire:
         count = ends.ping(cell)
-        ends.rekey(cell.name)
+        ends.moon.rekey(cell.name, "child")
         count += ends.ping(cell, back=False)
     after = [host.counters(link) for host, link in zip(ends.hosts, links, strict=True)]
     carried = [tuple(now - then for now, then in zip(*both, strict=True)) for both in zip(after, before, strict=True)]
@@ -232,7 +226,7 @@ def test_unique_if_ids_keep_their_packets_over_make_before_break(ends: Ends, cel
         links = lines[0].split(": ")[1].split(" up,")[0].split(", ")
         assert [kind_of(host, link) for link in links] == ["xfrm"] * ways
     ends.ping(cell)
-    ends.rekey(name)
+    ends.moon.rekey(name, "child")
     ends.ping(cell)
     old_ike, old = ends.moon.sas(name)
     ends.moon.run("swanctl", "--rekey", "--ike", name, "--reauth")

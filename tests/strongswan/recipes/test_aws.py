@@ -7,47 +7,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from daemons import bgp_session, bird, stop
-from hosts import HOOK, Host, Stream, wire
+from daemons import bgp_session, bird
+from hosts import HOOK, Host, Stream
 from recipes import Recipe
 
-from ..conftest import Figures, nothing_left
+from ..conftest import Figures
+from .cloud import CLEAR_ROUTES, by_the_recipe, connection, running, wired
 
 RECIPE = Recipe("aws")
 TUNNELS = {"aws1": ("203.0.113.1", 101, 1), "aws2": ("198.51.100.1", 102, 5)}
 """Of each tunnel: AWS's outside address, our mark, and the last byte of AWS's inside address."""
 
 # AWS's defaults: it waits to be called, DPD every 10 s, and a tunnel that ends loses its routes ("DPD timeout action: clear").
-AWS_CONNECTION = """
-    %(name)s {
-        version = 2
-        local_addrs = %(address)s
-        remote_addrs = 192.0.2.1
-        proposals = aes256gcm16-prfsha256-ecp256, aes128-sha256-modp2048
-        rekey_time = 28800
-        dpd_delay = 10
-        mobike = no
-        local {
-            id = %(address)s
-            auth = psk
-        }
-        remote {
-            id = 192.0.2.1
-            auth = psk
-        }
-        children {
-            %(name)s {
-                local_ts = 0.0.0.0/0
-                remote_ts = 0.0.0.0/0
-                esp_proposals = aes256gcm16-ecp256, aes128-sha256-modp2048
-                rekey_time = 3600
-                mark_in = %(mark)s
-                mark_out = %(mark)s
-                updown = /etc/clear-routes
-            }
-        }
-    }
-"""
+IKE = {"proposals": "aes256gcm16-prfsha256-ecp256, aes128-sha256-modp2048", "rekey_time": 28800, "dpd_delay": 10}
+CHILD = {"esp_proposals": "aes256gcm16-ecp256, aes128-sha256-modp2048", "rekey_time": 3600, "updown": "/etc/clear-routes"}
 AWS_SECRETS = """
 secrets {
     ike-1 {
@@ -59,12 +32,6 @@ secrets {
         secret = "the key of tunnel 2"
     }
 }
-"""
-CLEAR_ROUTES = """#!/bin/sh
-case $PLUTO_VERB in
-up-*) ip link set "$PLUTO_CONNECTION" up ;;
-down-*) ip link set "$PLUTO_CONNECTION" down ;;
-esac
 """
 AWS_BIRD = """
 router id 203.0.113.1;
@@ -105,16 +72,15 @@ class Site:
 
     def __init__(self, moon: Host, aws: Host) -> None:
         self.moon, self.aws = moon, aws
-        wire(moon, aws, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
-        moon.run("sh", "-c", "ip route add default via 192.0.2.254; ip addr add 10.1.0.1/16 dev lo;"
-                             "sysctl -qw net.ipv4.conf.all.rp_filter=1")  # fmt: skip
+        wired(moon, aws)
+        moon.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
         aws.run("ip", "addr", "add", "10.2.0.1/16", "dev", "lo")
         connections = ""
         for number, (name, (address, _, _)) in enumerate(TUNNELS.items(), 1):
             aws.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
             self.link(aws, name, f"local {address} remote 192.0.2.1 key {number}", f"169.254.10.{number * 4 - 3}/30")
             aws.run("ip", "link", "set", name, "down")
-            connections += AWS_CONNECTION % {"name": name, "address": address, "mark": number}
+            connections += connection(name, address, IKE, {**CHILD, "mark_in": number, "mark_out": number})
         aws.run("nft", "add table ip dead; add chain ip dead in { type filter hook prerouting priority raw; };"
                        "add chain ip dead out { type filter hook postrouting priority 300; }")  # fmt: skip
         aws.file("/etc/clear-routes", CLEAR_ROUTES, 0o755)
@@ -131,14 +97,10 @@ class Site:
     @contextmanager
     def by_the_recipe(self) -> Iterator[None]:
         """The recipe's files, and the commands of its page."""
-        before = self.moon.network_state()
-        RECIPE.install(self.moon)
-        RECIPE.run(self.moon, "vti-updown check-config")
-        RECIPE.run(self.moon, "vti-updown prepare")
-        with self._running():
+        with by_the_recipe(self.moon, RECIPE, starter=True):
+            self._up()
             yield
-        self.moon.run(HOOK, "release")
-        nothing_left(self.moon, before)
+        self._forgotten()
 
     @contextmanager
     def by_hand(self) -> Iterator[None]:
@@ -149,21 +111,20 @@ class Site:
         self.moon.file("/etc/ipsec.conf", re.sub(r"(?m)^\tleftupdown=.*\n", "", conf))
         for name, (address, mark, inside) in TUNNELS.items():
             self.link(self.moon, name, f"local 192.0.2.1 remote {address} key {mark}", f"169.254.10.{inside + 1}/30")
-        with self._running():
+        with running(self.moon, starter=True):
+            self._up()
             yield
+        self._forgotten()
         for name in TUNNELS:
             self.moon.run("ip", "link", "del", name)
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        bird(self.moon)
-        self.moon.start_charon(starter=True)
+    def _up(self) -> None:
         for name in TUNNELS:
             self.established(name)
         self.both_use("aws1")
-        yield
-        stop(self.moon, "bird")
-        self.moon.stop_charon()
+
+    def _forgotten(self) -> None:
+        """Waits until AWS has heard that moon's strongSwan has ended."""
         self.aws.until("! swanctl --list-sas | grep -q ESTABLISHED")
 
     def established(self, name: str) -> None:

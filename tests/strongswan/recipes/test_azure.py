@@ -5,46 +5,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from daemons import bgp_session, bird, stop
-from hosts import HOOK, Capture, Host, Stream, wire
+from daemons import bgp_session, bird
+from hosts import Host, Stream
 from recipes import Recipe
 
-from ..conftest import Figures, nothing_left
+from ..conftest import Figures
+from .cloud import by_the_recipe, carries_full_packets, connection, wired
 
 RECIPE = Recipe("azure")
 BGP = "10.2.255.30"
 
 # The connection's custom policy, Azure's lifetimes and its DPD; the gateway answers, and calls as well.
-AZURE = """
-connections {
-    onpremises {
-        version = 2
-        local_addrs = 203.0.113.10
-        remote_addrs = 192.0.2.1
-        proposals = aes256-sha384-ecp384
-        rekey_time = 28800
-        dpd_delay = 15
-        mobike = no
-        local {
-            id = 203.0.113.10
-            auth = psk
-        }
-        remote {
-            id = 192.0.2.1
-            auth = psk
-        }
-        children {
-            onpremises {
-                local_ts = 0.0.0.0/0
-                remote_ts = 0.0.0.0/0
-                esp_proposals = aes256gcm16-ecp384
-                life_time = 27000
-                if_id_in = 1
-                if_id_out = 1
-            }
-        }
-    }
-}
+IKE = {"proposals": "aes256-sha384-ecp384", "rekey_time": 28800, "dpd_delay": 15}
+CHILD = {"esp_proposals": "aes256gcm16-ecp384", "life_time": 27000, "if_id_in": 1, "if_id_out": 1}
+SECRETS = """
 secrets {
     ike {
         secret = "the connection's shared key"
@@ -96,25 +70,15 @@ protocol bgp onpremises {
 @contextmanager
 def up(moon: Host, azure: Host) -> Iterator[None]:
     """moon is 192.0.2.1 with 10.1.0.1 behind it, set up by the recipe; azure is the gateway, and 10.2.0.10 behind it."""
-    wire(moon, azure, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
-    moon.run("sh", "-c", "ip route add default via 192.0.2.254; ip addr add 10.1.0.1/16 dev lo")
+    wired(moon, azure)
     azure.run("sh", "-ec", GATEWAY)
     bird(azure, AZURE_BIRD)
-    azure.charon(swanctl=AZURE)
-    before = moon.network_state()
-    RECIPE.install(moon)
-    RECIPE.run(moon, "vti-updown check-config")
-    RECIPE.run(moon, "vti-updown prepare")
-    bird(moon)
-    moon.start_charon()
-    moon.until("birdc show protocols azure | grep -q Established")
-    moon.until("ip route get 10.2.0.10 | grep -q 'dev azure src 10.1.0.1'")
-    azure.until("ip route get 10.1.0.1 | grep -q 'dev onpremises src 10.2.0.10'")
-    yield
-    stop(moon, "bird")
-    moon.stop_charon()
-    moon.run(HOOK, "release")
-    nothing_left(moon, before)
+    azure.charon(swanctl=f"connections {{{connection('onpremises', '203.0.113.10', IKE, CHILD)}}}{SECRETS}")
+    with by_the_recipe(moon, RECIPE):
+        moon.until("birdc show protocols azure | grep -q Established")
+        moon.until("ip route get 10.2.0.10 | grep -q 'dev azure src 10.1.0.1'")
+        azure.until("ip route get 10.1.0.1 | grep -q 'dev onpremises src 10.2.0.10'")
+        yield
 
 
 @pytest.mark.slow
@@ -125,13 +89,7 @@ def test_azure_bgp_session_outlives_its_tunnel(figures: Figures) -> None:
         assert "via 10.2.255.30 dev azure" in RECIPE.run(moon, "ip route get 10.2.0.10")
         for command in ("swanctl --list-sas", "birdc show protocols all azure", "birdc show route"):
             RECIPE.run(moon, command)
-        with Capture(moon, "eth0", "esp") as esp, Capture(moon, "eth0", "net 10.0.0.0/8") as clear:
-            assert moon.ping("10.2.0.10", source="10.1.0.1") == 3
-            assert azure.ping("10.1.0.1", source="10.2.0.10") == 3
-        assert esp.count >= 12 and clear.count == 0
-        full = ("ping", "-n", "-c", "1", "-W", "5", "-M", "do", "-I", "10.1.0.1", "10.2.0.10", "-s")
-        moon.run(*full, "1372")
-        assert "message too long, mtu=1400" in moon.run(*full, "1373", check=False)
+        carries_full_packets(moon, azure, "10.2.0.10", mtu=1400)
         assert "size set 1350" in moon.run("nft", "list", "ruleset")
 
         link, routes, session = moon.run("ip", "-o", "link", "show", "azure"), moon.run("ip", "route"), bgp_session(moon, BGP)

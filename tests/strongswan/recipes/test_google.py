@@ -1,55 +1,18 @@
 """examples/google and google-ha: Classic VPN with static routes, and two tunnels with BGP to a Cloud Router."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
-from daemons import bird, stop
-from hosts import HOOK, Capture, Host, Stream, wire
+from daemons import bird
+from hosts import Capture, Host, Stream
 from recipes import Recipe
 
-from ..conftest import Figures, nothing_left
+from ..conftest import Figures
+from .cloud import CLEAR_ROUTES, by_the_recipe, carries_full_packets, connection, wired
 
 CLASSIC, HA = Recipe("google"), Recipe("google-ha")
 # As Google's list of supported ciphers and its lifetimes have it; either side may call.
-CONNECTION = """
-    %(name)s {
-        version = 2
-        local_addrs = %(address)s
-        remote_addrs = 192.0.2.1
-        proposals = aes256gcm16-prfsha256-ecp256
-        rekey_time = 36000
-        dpd_delay = 20
-        mobike = no
-        local {
-            id = %(address)s
-            auth = psk
-        }
-        remote {
-            id = 192.0.2.1
-            auth = psk
-        }
-        children {
-            %(name)s {
-                local_ts = 0.0.0.0/0
-                remote_ts = 0.0.0.0/0
-                esp_proposals = aes256gcm16-ecp256
-                rekey_time = 10800
-                if_id_in = %(number)s
-                if_id_out = %(number)s
-                updown = /etc/clear-routes
-            }
-        }
-    }
-"""
-# A tunnel that is down has no routes at Google.
-CLEAR_ROUTES = """#!/bin/sh
-case $PLUTO_VERB in
-up-*) ip link set "$PLUTO_CONNECTION" up; [ "$PLUTO_CONNECTION" != classic ] || ip route replace 10.1.0.0/16 dev classic ;;
-down-*) ip link set "$PLUTO_CONNECTION" down ;;
-esac
-"""
+IKE = {"proposals": "aes256gcm16-prfsha256-ecp256", "rekey_time": 36000, "dpd_delay": 20}
+CHILD = {"esp_proposals": "aes256gcm16-ecp256", "rekey_time": 10800, "updown": "/etc/clear-routes"}
 CLOUD_ROUTER = """
 router id 203.0.113.21;
 protocol device {
@@ -84,7 +47,7 @@ protocol bgp tunnel1 from tunnel {
     neighbor 169.254.21.2 as 65000;
 }
 """
-FULL = ("ping", "-n", "-c", "1", "-W", "5", "-M", "do", "-I", "10.1.0.1", "10.128.0.2", "-s")
+THERE, MTU = "10.128.0.2", 1390
 
 
 def google(moon: Host, host: Host, tunnels: dict[str, tuple[str, str]], secrets: str) -> None:
@@ -92,8 +55,7 @@ def google(moon: Host, host: Host, tunnels: dict[str, tuple[str, str]], secrets:
 
     Google's networks carry 1460 bytes.
     """
-    wire(moon, host, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
-    moon.run("sh", "-c", "ip route add default via 192.0.2.254; ip addr add 10.1.0.1/16 dev lo")
+    wired(moon, host)
     host.run("ip", "addr", "add", "10.128.0.2/20", "dev", "lo")
     host.file("/etc/clear-routes", CLEAR_ROUTES, 0o755)
     connections = ""
@@ -102,37 +64,10 @@ def google(moon: Host, host: Host, tunnels: dict[str, tuple[str, str]], secrets:
         host.run("sh", "-ec", f"ip link add {name} type xfrm if_id {number}; ip link set {name} mtu 1390")
         if inside:
             host.run("ip", "addr", "add", inside, "dev", name)
-        connections += CONNECTION % {"name": name, "address": address, "number": number}
+        connections += connection(name, address, IKE, {**CHILD, "if_id_in": number, "if_id_out": number})
     host.run("nft", "add table ip wire; add chain ip wire in { type filter hook prerouting priority raw; };"
                     "add rule ip wire in iif eth0 meta length > 1460 counter drop")  # fmt: skip
     host.charon(swanctl=f"connections {{{connections}}}\nsecrets {{{secrets}}}")
-
-
-@contextmanager
-def installed(moon: Host, recipe: Recipe, *, with_bird: bool) -> Iterator[None]:
-    before = moon.network_state()
-    recipe.install(moon)
-    recipe.run(moon, "vti-updown check-config")
-    recipe.run(moon, "vti-updown prepare")
-    if with_bird:
-        bird(moon)
-    moon.start_charon()
-    yield
-    if with_bird:
-        stop(moon, "bird")
-    moon.stop_charon()
-    moon.run(HOOK, "release")
-    nothing_left(moon, before)
-
-
-def carries_full_packets(moon: Host, host: Host) -> None:
-    """Both ways, as ESP and not in clear; and what the link's MTU allows fits into Google's 1460 bytes."""
-    with Capture(moon, "eth0", "esp") as esp, Capture(moon, "eth0", "net 10.0.0.0/8") as clear:
-        assert moon.ping("10.128.0.2", source="10.1.0.1") == 3
-        assert host.ping("10.1.0.1", source="10.128.0.2") == 3
-        moon.run(*FULL, str(1390 - 28))
-    assert esp.count >= 14 and clear.count == 0
-    assert "message too long, mtu=1390" in moon.run(*FULL, str(1391 - 28), check=False)
 
 
 @pytest.mark.slow
@@ -141,11 +76,11 @@ def test_google_classic_vpn_carries_what_the_routes_say_and_blocks_it_while_it_i
     """Full-size packets fit into Google's 1460 bytes; while the tunnel is down none leaves in clear; Google ends it, and it is back."""
     with Host("moon") as moon, Host("google") as host:
         google(moon, host, {"classic": ("203.0.113.20", "")}, 'ike { secret = "the tunnel\'s pre-shared key" }')
-        with installed(moon, CLASSIC, with_bird=False):
+        with by_the_recipe(moon, CLASSIC, with_bird=False):
             moon.until("ip route get 10.128.0.2 | grep -q 'dev google src 10.1.0.1'")
             for command in ("swanctl --list-sas", "ip route", "ip -s link show google"):
                 CLASSIC.run(moon, command)
-            carries_full_packets(moon, host)
+            carries_full_packets(moon, host, THERE, MTU)
             with Capture(moon, "eth0", "net 10.128.0.0/9") as clear:
                 CLASSIC.run(moon, "swanctl --terminate --ike google")
                 assert moon.ping("10.128.0.2") == 0
@@ -167,14 +102,14 @@ def test_google_ha_vpn_shares_its_traffic_and_one_tunnel_takes_over(figures: Fig
     with Host("moon", "bird2") as moon, Host("google", "bird2") as host:
         google(moon, host, tunnels, secrets)
         bird(host, CLOUD_ROUTER)
-        with installed(moon, HA, with_bird=True):
+        with by_the_recipe(moon, HA):
             both = "ip route show 10.128.0.0/20 | grep -c nexthop | grep -qx 2"
             theirs = "ip route show 10.1.0.0/16 | grep -c nexthop | grep -qx 2"
             moon.until(both)
             host.until(theirs)
             for command in ("swanctl --list-sas", "birdc show protocols", "ip route show proto bird"):
                 HA.run(moon, command)
-            carries_full_packets(moon, host)
+            carries_full_packets(moon, host, THERE, MTU)
             host.run("sh", "-ec", "for n in $(seq 3 18); do ip addr add 10.128.0.$n/20 dev lo; done")
             sent = {name: moon.counters(name)[1] for name in ("google0", "google1")}
             assert sum(moon.ping(f"10.128.0.{n}", count=1, source="10.1.0.1") for n in range(3, 19)) == 16

@@ -89,12 +89,6 @@ class Site:
         """How many of three pings in each family the internet answers to the namespace."""
         return [self.moon.ping(address, netns=OFFICE) for address in INTERNET]
 
-    def rekey(self, what: str) -> None:
-        """Rekeys the CHILD_SA (child) or the IKE_SA (ike)."""
-        ike, child = self.moon.sas("office")
-        self.moon.run("swanctl", "--rekey", f"--{what}", "office")
-        self.moon.until_sas("office", 1, 1, without=child if what == "child" else (), without_ike=ike if what == "ike" else ())
-
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
@@ -130,8 +124,8 @@ def test_a_namespace_without_another_network_reaches_the_tunnel_or_nothing(site:
             assert site.answered() == [3, 3]
         assert esp.count == 12
         with Stream(moon, "10.3.0.1", INTERNET[0], netns=OFFICE) as stream:
-            site.rekey("child")
-            site.rekey("ike")
+            moon.rekey("office", "child")
+            moon.rekey("office", "ike")
         assert site.answered() == [3, 3]
         assert "office: xfrm42 down, " in site.down()[-1]
         assert site.answered() == [0, 0]

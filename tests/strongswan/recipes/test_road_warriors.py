@@ -5,7 +5,7 @@ import pytest
 from hosts import NO_CERTIFICATES, Capture, Host, wire
 from recipes import Recipe
 
-from ..conftest import Calls, nothing_left
+from ..conftest import Calls, behind_nat, nothing_left
 
 EAP, PKI = "libcharon-extauth-plugins", "strongswan-pki"
 CA, MADE = "/etc/swanctl/x509ca/ca.pem", "/etc/swanctl/ca"
@@ -19,12 +19,7 @@ def network(gate: Host, nat: Host, server: Host, *road: Host) -> None:
     gate.run("ip", "route", "add", "default", "via", "192.0.2.254")
     server.run("ip", "route", "add", "10.3.0.0/24", "via", "10.1.0.1")
     server.run("ip", "route", "add", "fd00:3::/112", "via", "fd00:1::1")
-    nat.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-    nat.run("nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; };"
-                   "add rule ip nat out oifname eth0 masquerade")  # fmt: skip
-    for number, laptop in enumerate(road, 1):
-        wire(nat, laptop, f"lan{number}", [(f"10.66.{number}.1/24", f"10.66.{number}.2/24")])
-        laptop.run("ip", "route", "add", "default", "via", f"10.66.{number}.1")
+    behind_nat(nat, *road)
 
 
 def certificates(recipe: Recipe, gate: Host) -> None:
