@@ -216,11 +216,21 @@ def kernel() -> Path:
         (package,) = Path(folder).glob("*.deb")
         unpacked = Path(folder) / "unpacked"
         quiet("dpkg", "-x", str(package), str(unpacked))
-        (release,) = (unpacked / "lib/modules").iterdir()
-        quiet("depmod", "-b", str(unpacked), release.name)
+        release = put_modules(unpacked)
+        quiet("depmod", "-b", str(unpacked), release)
         target.parent.mkdir(parents=True, exist_ok=True)
         unpacked.rename(target)
     return kernel()
+
+
+def put_modules(unpacked: Path) -> str:
+    """Has a kernel package's modules where depmod and virtme-ng look for them; the kernel's release."""
+    modules = unpacked / "lib/modules"
+    if not modules.exists():  # Debian 13's packages have them below usr
+        modules.parent.mkdir(exist_ok=True)
+        (unpacked / "usr/lib/modules").rename(modules)
+    (release,) = modules.iterdir()
+    return release.name
 
 
 def virtme() -> str:
