@@ -23,6 +23,7 @@ from .messages import (
     PROTOCOL,
     RTN_UNREACHABLE,
     address,
+    labelled,
     link_info,
     link_local_mode,
     message,
@@ -107,7 +108,9 @@ class Kernel(Sight):
             return self._put_clamp(noun, where)
         if isinstance(noun, Setting):
             return Outcome(None, "") if where.borrowed else self._put_setting(noun, where)
-        return self._add(noun, lambda: address(noun, where.ifindex), old is None)
+        # By the name that it has now: somebody may have renamed the link.
+        name = self._name(where.ifindex, netns_of(where)) if noun.address.version == 4 else ""
+        return self._add(noun, lambda: labelled(noun, where.ifindex, name), old is None)
 
     def _where(self, link: str) -> Applied:
         """The link with this key. Raises OSError where it is not there."""

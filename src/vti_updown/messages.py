@@ -103,6 +103,13 @@ def address(noun: Address, index: int | None) -> Any:
     return made
 
 
+def labelled(noun: Address, index: int | None, name: str) -> Any:
+    """The address to add. An IPv4 one has its link's name as its label, as `ip addr add` gives it; to IPv6 there is none."""
+    made = address(noun, index)
+    made["attrs"] += [("IFA_LABEL", name)] if noun.address.version == 4 else []
+    return made
+
+
 def own_address(found: Any) -> Any:
     """The host's own address in an address message: IFA_ADDRESS may be the peer's, and IPv6 has no IFA_LOCAL without one."""
     return found.get_attr("IFA_LOCAL") or found.get_attr("IFA_ADDRESS")

@@ -126,6 +126,7 @@ class ifaddrmsg(nlmsg):  # type: ignore[misc]
     nla_map = (
         (1, "IFA_ADDRESS", "cdata"),
         (2, "IFA_LOCAL", "cdata"),
+        (3, "IFA_LABEL", "asciiz"),
         (11, "IFA_PROTO", "uint8"),
     )
 
