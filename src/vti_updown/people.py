@@ -38,29 +38,49 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_options
 @click.pass_context
 def _command(context: click.Context, /, **given: Any) -> None:
-    if context.invoked_subcommand is not None:
+    if (command := context.invoked_subcommand) is not None:
+        _refuse_ignored(command, given)
         return
     if any(given.values()):
         raise Refusal("PLUTO_VERB is not set, so there is no event", "see vti-updown --help on how to give one by hand")
     click.echo(context.get_help())
 
 
+def _refuse_ignored(command: str, given: dict[str, Any]) -> None:
+    """A flag in front of a command that the command does not heed."""
+    heeded = {"dry_run", "config"} if command in ("prepare", "check-config") else {"dry_run"}
+    for flag in FLAGS:
+        name = flag.name.replace("-", "_")
+        if given.get(name) and name not in heeded:
+            raise Refusal(f"--{flag.name} goes with an event, not with {command}", "leave it out")
+
+
+def _dry_run(context: click.Context, _option: click.Parameter, given: bool) -> bool:
+    """Whether the flag is given, wherever on the line it stands."""
+    return given or bool(context.find_root().params.get("dry_run"))
+
+
+_DRY_RUN = click.option("--dry-run", is_flag=True, callback=_dry_run, help="Print the commands, and change nothing.")
+
+
 @_command.command()
-def repair() -> None:
+@_DRY_RUN
+def repair(dry_run: bool) -> None:
     """Put back what a tunnel needs and somebody took away or changed; print the commands that it stood for."""
     from . import upkeep
 
-    say(upkeep.repair())
+    say(upkeep.repair(dry_run))
 
 
 @_command.command()
 @click.option("--stale", is_flag=True, help="Only what belongs to a charon that is gone, as after a crash.")
 @click.option("--force", is_flag=True, help="Even while charon is running: its tunnels go.")
-def flush(stale: bool, force: bool) -> None:
+@_DRY_RUN
+def flush(stale: bool, force: bool, dry_run: bool) -> None:
     """Take away all that the hook has set up; print the commands that it stood for."""
     from . import upkeep
 
-    say(upkeep.flush(stale, force))
+    say(upkeep.flush(stale, force, dry_run))
 
 
 _CONFIG = click.option("--config", metavar="FILE", help=f"The file of settings. Default: {FILE}.")
@@ -75,8 +95,9 @@ def _config(context: click.Context, config: str | None) -> dict[str, list[str]]:
 @_command.command()
 @click.argument("connection", nargs=-1)
 @_CONFIG
+@_DRY_RUN
 @click.pass_context
-def prepare(context: click.Context, /, connection: tuple[str, ...], config: str | None) -> None:
+def prepare(context: click.Context, /, connection: tuple[str, ...], config: str | None, dry_run: bool) -> None:
     """Set up what stands while no CHILD_SA does, as when_down = "keep" and "block" say; print the commands.
 
     CONNECTION is a table [connection.NAME] of the settings; without one, all of them.
@@ -84,16 +105,17 @@ def prepare(context: click.Context, /, connection: tuple[str, ...], config: str 
     from . import upkeep
     from .configuration import held
 
-    say(upkeep.prepare(held(_config(context, config)), connection))
+    say(upkeep.prepare(held(_config(context, config)), connection, dry_run))
 
 
 @_command.command()
 @click.argument("connection", nargs=-1)
-def release(connection: tuple[str, ...]) -> None:
+@_DRY_RUN
+def release(connection: tuple[str, ...], dry_run: bool) -> None:
     """Let go of what stands while no CHILD_SA does; print the commands. What is up stays up."""
     from . import upkeep
 
-    say(upkeep.release(connection))
+    say(upkeep.release(connection, dry_run))
 
 
 @_command.command("check-config")

@@ -1,10 +1,11 @@
 """What people and units do to the records and the kernel beside events: `repair`, `flush`, `prepare` and `release`.
 
-Each prints the commands that it stood for, and none needs an event.
+Each prints the commands that it stood for, and none needs an event. With `dry_run` the commands are those that it would take,
+and nothing changes.
 """
 
-from collections.abc import Collection, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, closing
 from ipaddress import ip_network
 from itertools import chain
 
@@ -12,35 +13,35 @@ from . import process
 from .errors import Refusal
 from .event import UINT32_MAX, Event, Mark, Selector
 from .explain import commands
-from .follow import Taken, take
+from .follow import Taken, link_names, steps_over, take, with_doubts
 from .hook import Change, adopt_lost, answers, settle
 from .kernel import Kernel
-from .ledger import Ledger, opened
+from .ledger import Ledger, opened, snapshot
 from .plan import plan
 from .settings import Settings
 from .state import Link, Noun, Route, Step
 from .text import shown
 
 
-def repair() -> list[str]:
+def repair(dry_run: bool = False) -> list[str]:
     """Puts back what is wished for and gone or changed, and takes away what an event left half done.
 
     Returns the lines to print. Raises Refusal where the records cannot be had, or something could not be done.
     """
-    with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
+    with closing(Kernel()) as kernel, _records(kernel, dry_run) as ledger:
         adopt_lost(process.charon(), ledger, kernel)
         keys = ledger.every_key()
         ledger.doubt(kernel.astray(ledger.applied(keys)))
-        return _report(take(keys, ledger, kernel), "nothing to repair")
+        return _report(_take(keys, ledger, kernel, dry_run), "nothing to repair")
 
 
-def flush(stale: bool, force: bool) -> list[str]:
+def flush(stale: bool, force: bool, dry_run: bool = False) -> list[str]:
     """Takes away all of ours; with `stale` only what belongs to a charon that is gone.
 
     Returns the lines to print. Raises Refusal while a charon lives whose tunnels would go, unless `force`; and where
     the records cannot be had, or something could not be taken away.
     """
-    with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
+    with closing(Kernel()) as kernel, _records(kernel, dry_run) as ledger:
         adopt_lost(process.charon(), ledger, kernel)
         if stale:
             keys = ledger.clear_stale(process.alive, [], each=-1)
@@ -54,10 +55,10 @@ def flush(stale: bool, force: bool) -> list[str]:
                 if not ledger.applied([one.noun.key]):  # left by something that is on no record
                     ledger.done(Step(None, one.noun), one.ifindex)
             keys = ledger.every_key()
-        return _report(take(keys, ledger, kernel), "nothing to take away")
+        return _report(_take(keys, ledger, kernel, dry_run), "nothing to take away")
 
 
-def prepare(found: Mapping[str, Settings], connections: Collection[str]) -> list[str]:
+def prepare(found: Mapping[str, Settings], connections: Collection[str], dry_run: bool = False) -> list[str]:
     """Sets up what stands while no CHILD_SA does, for these connections or, with none, all whose `when_down` says so.
 
     `found` has the settings of each table that is one connection's. Returns the lines to print. Raises Refusal, with
@@ -69,7 +70,7 @@ def prepare(found: Mapping[str, Settings], connections: Collection[str]) -> list
             raise Refusal(f"the settings have no table [connection.{shown(name)}]", "see vti-updown check-config")
         if found[name].when_down == "remove":
             raise Refusal(f"{shown(name)}: when_down is remove, so nothing stands", "make it keep or block in the settings")
-    with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
+    with closing(Kernel()) as kernel, _records(kernel, dry_run) as ledger:
         adopt_lost(process.charon(), ledger, kernel)
         own: list[str] = []
         notes: list[str] = []
@@ -84,7 +85,11 @@ def prepare(found: Mapping[str, Settings], connections: Collection[str]) -> list
                 adds.append(ledger.stand(name, event, standing))
                 own += [noun.key for noun in standing]
         keys = list(dict.fromkeys(chain(own, *moved.values())))
-        taken = settle(Change(keys, None, tuple(own), tuple(adds), tuple(replaces), tuple(moved)), "", ledger, kernel)
+        if dry_run:
+            keys += [key for number in replaces for key in ledger.end(number)]
+            taken = _take(keys, ledger, kernel, dry_run)
+        else:
+            taken = settle(Change(keys, None, tuple(own), tuple(adds), tuple(replaces), tuple(moved)), "", ledger, kernel)
         return [*_report(taken, "nothing to prepare"), *(f"# {note}" for note in notes)]
 
 
@@ -140,12 +145,12 @@ def _asleep(name: str, settings: Settings, family: int) -> Event:
     )
 
 
-def release(connections: Collection[str]) -> list[str]:
+def release(connections: Collection[str], dry_run: bool = False) -> list[str]:
     """Lets go of what stands while no CHILD_SA does, for these connections or, with none, all. What is up stays up.
 
     Returns the lines to print. Raises Refusal for a connection that nothing stands for, with nothing changed.
     """
-    with closing(Kernel()) as kernel, opened(kernel.namespace()) as ledger:
+    with closing(Kernel()) as kernel, _records(kernel, dry_run) as ledger:
         adopt_lost(process.charon(), ledger, kernel)
         stood = ledger.stood()
         for name in connections:
@@ -154,7 +159,20 @@ def release(connections: Collection[str]) -> list[str]:
                 raise Refusal(f"nothing stands for {shown(name)}", f"something stands for: {known}")
         wanted = {shown(name) for name in connections}
         keys = [key for number, name in stood if not wanted or name in wanted for key in ledger.end(number)]
-        return _report(take(keys, ledger, kernel), "nothing to release")
+        return _report(_take(keys, ledger, kernel, dry_run), "nothing to release")
+
+
+def _records(kernel: Kernel, dry_run: bool) -> AbstractContextManager[Ledger]:
+    """The records, locked; for a rehearsal a copy of them in memory."""
+    return closing(snapshot(kernel.namespace())) if dry_run else opened(kernel.namespace())
+
+
+def _take(keys: Iterable[str], ledger: Ledger, kernel: Kernel, dry_run: bool) -> Taken:
+    """Takes the steps over `keys`, or only finds them."""
+    if not dry_run:
+        return take(keys, ledger, kernel)
+    steps = steps_over(with_doubts(keys, ledger, kernel), ledger)
+    return Taken(steps, link_names(steps, ledger), notes=[], failures=[], refused=None, foreign=frozenset())
 
 
 def _report(taken: Taken, nothing: str) -> list[str]:

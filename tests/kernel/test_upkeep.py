@@ -11,6 +11,7 @@ import pytest
 
 from events import environment
 from hosts import INSTALLED
+from view import records
 from vti_updown import people, process
 from vti_updown.messages import GROUP
 
@@ -29,6 +30,41 @@ def command(capfd):
         return status, out.splitlines()
 
     return run
+
+
+# Rehearsals
+
+
+@pytest.mark.parametrize("order", ["before", "behind"])
+@pytest.mark.parametrize("words", ["flush", "flush --stale", "repair", "release", "prepare --config {settings}"])
+def test_a_dry_run_prints_what_the_command_then_does_and_changes_nothing(machine, command, tmp_path, words, order):
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        '[connection.held]\nwhen_down = "keep"\nroutes = ["10.8.0.0/16"]\nlocal = "192.168.0.1"\nremote = "192.168.0.8"\n'
+        'mark = 8\naddress = "10.3.0.8"\n'
+    )
+    if words == "release":
+        machine.up("--route", "10.9.0.0/16", "--when-down", "block", CONNECTION="other", UNIQUEID=2)
+    machine.up(*NET)
+    machine.run("ip", "route", "del", "10.2.0.0/16")
+    if words == "release":
+        machine.down(CONNECTION="other", UNIQUEID=2)
+    machine.restart_charon()
+    before, recorded = machine.state(), records()
+    real = words.format(settings=settings).split()
+    status, said = command(*(["--dry-run", *real] if order == "before" else [*real, "--dry-run"]))
+    assert status == 0 and said[0].split()[0] in ("ip", "sysctl")
+    assert machine.state() == before and records() == recorded
+    assert command(*real) == (0, said)
+    assert machine.state() != before
+
+
+def test_a_dry_run_of_flush_refuses_what_flush_would(machine, command):
+    machine.up(*NET)
+    before = machine.state()
+    assert command("--dry-run", "flush") == command("flush") and command("flush")[0] == 1
+    assert command("--dry-run", "flush", "--force")[1] == ["ip link del vti1"]
+    assert machine.state() == before
 
 
 # repair
