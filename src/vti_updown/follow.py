@@ -87,7 +87,7 @@ def _try(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
     before = ledger.applied(keys)
     steps = steps_over(keys, ledger)
     names = link_names(steps, ledger)
-    kernel.links = ledger.applied(names)
+    kernel.stand_on(ledger.applied(names))
     ledger.expect(steps)
     ledger.commit()
     notes: list[str] = []

@@ -269,7 +269,7 @@ def _refuse_other_marks(event: Event, link: Link, ledger: Ledger, kernel: Kernel
     there = ledger.applied([link.key]).get(link.key)
     if there is not None and there.borrowed and isinstance(there.noun, Link):
         name, keys = there.noun.name, (there.noun.okey, there.noun.ikey)
-        if keys != (link.okey, link.ikey) and there.ifindex is not None and kernel.link_exists(there.ifindex, link.netns):
+        if keys != (link.okey, link.ikey) and kernel.is_there(there):
             raise PlanError(
                 f"{shown(name)} has these endpoints but okey {keys[0]}, ikey {keys[1]}",
                 f"give it the mark, or delete it: ip link del {shown(name)}",
@@ -289,8 +289,7 @@ def answers(event: Event, settings: Settings, ledger: Ledger, kernel: Kernel, mo
         there = ledger.applied([link.key]).get(link.key)
         if there is not None and isinstance(there.noun, Link):
             name = there.noun.name  # unless it was taken away, and another has the name by now
-            stands = there.ifindex is not None and kernel.link_exists(there.ifindex, link.netns)
-            if stands or not kernel.link_exists(name, link.netns):
+            if kernel.is_there(there) or not kernel.link_exists(name, link.netns):
                 return name
         if chosen is not None:
             if not kernel.link_exists(chosen, link.netns):

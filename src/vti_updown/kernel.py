@@ -6,7 +6,7 @@ is ours is taken over, whatever is not is left alone. `messages` says how ours i
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from . import clamp
@@ -77,6 +77,10 @@ class Kernel(Sight):
     """The network namespace of this process, and how to change it."""
 
     # Steps
+
+    def stand_on(self, links: Mapping[str, Applied]) -> None:
+        """The links that the next steps are about. One that is no longer there has no place any more."""
+        self.links = {key: one if self.is_there(one) else one._replace(ifindex=None) for key, one in links.items()}
 
     def take(self, step: Step, sure: bool = True, last: bool = False) -> Outcome:
         """Takes one step. `sure` is False where it is not known whether the object is there, or whose it is; `last` is True
@@ -167,7 +171,7 @@ class Kernel(Sight):
     def _put_link(self, link: Link, new: bool) -> Outcome:
         known = self.links.get(link.key)
         found = None
-        if known is not None and known.ifindex is not None and not (new and known.borrowed):
+        if known is not None and not (new and known.borrowed) and self.is_there(known):
             found = self._as_it_is(known, link) if new else known
         if found is None:
             found = self._created(link)
@@ -196,7 +200,7 @@ class Kernel(Sight):
 
     def _as_it_is(self, known: Applied, link: Link) -> Applied | None:
         """The link that is to become `link`, whatever was done of it; None where it is gone."""
-        found = self._link(known.ifindex, link.netns) if known.ifindex is not None and self.is_there(known) else None
+        found = None if known.ifindex is None else self._link(known.ifindex, link.netns)
         there = None if found is None else self._read(found, link)
         return None if there is None else known._replace(noun=there)
 
@@ -324,7 +328,7 @@ class Kernel(Sight):
             if isinstance(noun, Link) and noun.netns:
                 self._clear_way()
         elif isinstance(noun, Link):
-            if not where.borrowed:
+            if not where.borrowed and self.is_there(where):
                 self._request(noun.netns, rt.RTM_DELLINK, message(rt.ifinfmsg, index=where.ifindex))
         elif isinstance(noun, Setting):
             if not where.borrowed:

@@ -57,15 +57,20 @@ class Sight:
         return found is not None and self._is_ours(found, netns)
 
     def is_there(self, link: Applied) -> bool:
-        """Whether a link that was applied is there, whatever its name is now."""
+        """Whether a link that was applied is there, whatever its name is now.
+
+        Another may have its ifindex by now: somebody gave it that, or the machine or the namespace has begun to count anew.
+        """
         noun = link.noun
         assert isinstance(noun, Link)
         found = None if link.ifindex is None else self._link(link.ifindex, noun.netns)
-        if found is None or not noun.netns:
-            return found is not None
-        # The namespace may be another one of that name, which gives the same numbers out.
-        there = read_link(found) if self._is_at_home(found, noun.netns) else None
-        return there is not None and there.kind == noun.kind
+        there = None if found is None else self._read(found, noun)
+        if found is None or there is None or there.kind != noun.kind:
+            return False
+        if link.borrowed:
+            return there.key == noun.key and self._is_at_home(found, noun.netns)
+        # One of ours that is in doubt may have the endpoints that it had, or those that it was to have.
+        return (there.key == noun.key or not link.sure) and self._is_ours(found, noun.netns)
 
     def _is_ours(self, found: Any, netns: str) -> bool:
         return bool(found.get_attr("IFLA_GROUP") == GROUP) and self._is_at_home(found, netns)

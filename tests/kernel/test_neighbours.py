@@ -2,6 +2,8 @@
 
 import contextlib
 import ipaddress
+import json
+import os
 
 import pytest
 
@@ -92,7 +94,7 @@ def test_a_route_falls_back_to_a_link_that_a_user_took_away(machine, suffix, net
 
 
 @FAMILIES
-def test_a_route_that_another_put_in_the_place_of_ours_is_never_replaced(machine, suffix, net, address):
+def test_a_route_that_another_put_in_the_place_of_ours_is_never_replaced(suffix, net, address):
     machine.up("--route", net, verb=f"up-client{suffix}")
     version = "-6" if suffix else "-4"
     machine.run("ip", version, "route", "del", net)
@@ -242,6 +244,76 @@ def test_our_own_link_stays_ours_beside_a_bound_one(machine):
         bound(machine, "vti", "192.168.0.1 → 192.168.0.2")
         found = kernel.take(Step(None, link)).applied
     assert found.noun.name == "vti1" and not found.borrowed
+
+
+# Another link with the ifindex that ours had
+
+FOREIGN = [
+    "type bridge",
+    "type vti local 192.168.0.1 remote 192.168.0.77 key 7",
+    "type vti local 192.168.0.1 remote 192.168.0.2 key 2",
+]
+
+
+def replaced(name, foreign):
+    """Has another link in the place of the one of this name, with its ifindex; what tells that nobody touched it."""
+    (link,) = json.loads(sh(f"ip -j link show {name}"))
+    sh(f"ip link del {name}; ip link add foreign index {link['ifindex']} {foreign}; ip link set foreign up")
+    return lambda: sh("ip -d addr show foreign; ip route show dev foreign; sysctl -a 2>&1 | grep conf.foreign.disable_policy")
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+@pytest.mark.parametrize("then", ["down", "down twice", "repair", "flush", "stale"])
+def test_another_link_that_has_the_ifindex_of_ours_by_now_is_never_touched(machine, foreign, then):
+    machine.up(*NET)
+    machine.up(*NET, verb="up-client-v6")
+    shown = replaced("vti1", foreign)
+    before = shown()
+    if then.startswith("down"):
+        machine.down()
+    if then == "down twice":
+        machine.down(verb="down-client-v6")
+    if then == "repair":
+        # One with our endpoints is in the place of ours, and is used like any that was there before.
+        upkeep.repair()
+    if then == "flush":
+        upkeep.flush(stale=False, force=True)
+    if then == "stale":
+        machine.restart_charon()
+        machine.up("--no-routes", **STAR)
+    after = shown()
+    if then in ("down", "repair") and foreign == FOREIGN[2]:
+        assert "vti remote 192.168.0.2" in after
+        assert [one for one in after.splitlines() if "disable_policy" in one] == before.splitlines()[-2:]
+    else:
+        assert after == before
+
+
+def test_another_link_that_has_the_ifindex_of_a_borrowed_one_by_now_is_never_touched(machine):
+    machine.run("sh", "-c", "ip link add mine type vti local 192.168.0.1 remote 192.168.0.2 key 2; ip link set mine up")
+    machine.up(*NET)
+    shown = replaced("mine", "type vti local 192.168.0.1 remote 192.168.0.77 key 7")
+    before = shown()
+    assert machine.up("--no-routes", CONNECTION="b", UNIQUEID=2)[0].startswith("b: vti2 up")
+    assert routes("10.2.0.0/16") == [("vti2", "10.3.0.1", 50)]
+    machine.down(CONNECTION="b", UNIQUEID=2)
+    machine.down()
+    assert shown() == before and machine.links() == ["foreign"] and records() == ((), (), ())
+
+
+def test_a_link_that_has_moved_keeps_its_ifindex_after_an_event_that_died_before_it_did(machine, monkeypatch):
+    """The records have its new endpoints by then, the kernel the old ones."""
+    machine.up(*NET, "--name", "vpn")
+    (made,) = json.loads(sh("ip -j link show vpn"))
+    with monkeypatch.context() as dying:
+        dying.setattr(Kernel, "take", lambda *_: os._exit(9))
+        if (child := os.fork()) == 0:
+            machine.event("up-client", *NET, "--name", "vpn", PEER="192.168.0.9", UNIQUEID=2)
+        os.waitpid(child, 0)
+    machine.up(*NET, "--name", "vpn", PEER="192.168.0.9", UNIQUEID=3)
+    (now,) = json.loads(sh("ip -j -d link show vpn"))
+    assert (now["ifindex"], now["linkinfo"]["info_data"]["remote"]) == (made["ifindex"], "192.168.0.9")
+    assert machine.links() == ["vpn"]
 
 
 # What the kernel takes along
