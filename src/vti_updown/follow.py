@@ -25,6 +25,8 @@ class Taken(NamedTuple):
     """Why a step that the event cannot do without was not taken."""
     foreign: frozenset[str]
     """Keys of what was there already and is not ours."""
+    failed: frozenset[str] = frozenset()
+    """Keys of what could not be done."""
     spoilt: frozenset[str] = frozenset()
     """Keys of the links on which something could not be put."""
 
@@ -36,6 +38,7 @@ class Taken(NamedTuple):
             notes=[*self.notes, *other.notes],
             failures=[*self.failures, *other.failures],
             foreign=self.foreign | other.foreign,
+            failed=self.failed | other.failed,
         )
 
 
@@ -95,14 +98,19 @@ def _try(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
     refused: Refusal | None = None
     ended: list[tuple[Step, Outcome | None]] = []
     spoilt: set[str] = set()
+    failed: set[str] = set()
     for step in steps:
         if refused is not None:
             ended.append((step, None))
+            continue
+        if step.new is not None and about(step.noun) in failed and not kernel.has_place(about(step.noun)):
+            failed.add(step.noun.key)  # for want of its link, which is said already
             continue
         was = before.get(step.noun.key)
         try:
             ended.append((step, kernel.take(step, was is None or was.sure, last)))
         except Refusal as refusal:
+            failed.add(step.noun.key)
             if step.new is not None and step.noun.link:
                 spoilt.add(step.noun.link)
             if step.new is not None and step.noun.key in own:
@@ -119,7 +127,7 @@ def _try(keys: Iterable[str], ledger: Ledger, kernel: Kernel, own: Collection[st
     except DatabaseError as error:
         ledger.rollback()  # all of it stays in doubt
         notes.append(f"not recorded ({shown(error)}), so the next event looks again")
-    return Taken(steps, names, notes, failures, refused, frozenset(foreign), frozenset(spoilt))
+    return Taken(steps, names, notes, failures, refused, frozenset(foreign), frozenset(failed), frozenset(spoilt))
 
 
 def _record(step: Step, outcome: Outcome | None, was: Applied | None, ledger: Ledger) -> None:

@@ -381,7 +381,9 @@ def _report_down(event: Event, change: Change, was: tuple[Link, bool] | None, ta
         head = f"{name}: {link.name} {'stays, which was there before' if borrowed else 'down'}, {event.me} → {event.peer}"
         items = [f"{noun.destination} blocked" for noun in standing if isinstance(noun, Route) and not noun.link]
     lines = _lines(event, fitted(head, items), [*taken.notes, *taken.failures])
-    return Report(lines, 1 if taken.failures else 0, change.command, link.name if link else "")
+    # What an event of another connection could not do is that one's.
+    status = 0 if taken.failed.isdisjoint(change.keys) else 1
+    return Report(lines, status, change.command, link.name if link else "")
 
 
 def _said(noun: Address | Route) -> str:

@@ -82,6 +82,11 @@ class Kernel(Sight):
         """The links that the next steps are about. One that is no longer there has no place any more."""
         self.links = {key: one if self.is_there(one) else one._replace(ifindex=None) for key, one in links.items()}
 
+    def has_place(self, link: str) -> bool:
+        """Whether the link with this key was there, or has been made."""
+        where = self.links.get(link)
+        return where is not None and where.ifindex is not None
+
     def take(self, step: Step, sure: bool = True, last: bool = False) -> Outcome:
         """Takes one step. `sure` is False where it is not known whether the object is there, or whose it is; `last` is True
         where a route is better made without its preferred source, if no link of this host has that any more, than not at all.
@@ -203,6 +208,13 @@ class Kernel(Sight):
         found = None if known.ifindex is None else self._link(known.ifindex, link.netns)
         there = None if found is None else self._read(found, link)
         return None if there is None else known._replace(noun=there)
+
+    def _device(self, link: Link) -> int | None:
+        """The ifindex of the underlying link; None for none. Raises Refusal where it is not there."""
+        index = self._name_to_index(link.device)
+        if index is None:
+            raise Refusal(f"there is no link {shown(link.device)} to bind the tunnel to", "correct device in the settings", 1)
+        return index or None
 
     def _index(self, name: str, netns: str) -> int:
         """The ifindex of a link that a setting names; 0 for no name."""

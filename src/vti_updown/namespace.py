@@ -1,6 +1,7 @@
 """Entering a named network namespace for a moment, as `ip netns exec` does. Only tunnels that the settings move need it."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
@@ -47,7 +48,13 @@ def within(name: str) -> Iterator[None]:
         return
     with home() as here:
         with opened(name) as there:
-            _enter(there)
+            try:
+                _enter(there)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                # A file without a namespace: `ip netns` leaves one behind where its mount is lost.
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
         try:
             yield
         finally:

@@ -7,7 +7,6 @@ from typing import Any
 
 from . import clamp
 from . import rtnetlink as rt
-from .errors import Refusal
 from .kind import ip
 from .messages import (
     AF,
@@ -182,7 +181,7 @@ class Sight:
         netns = link.netns
         wanted = rt.ifinfmsg()
         wanted["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
-        device = self._device(link)
+        device = self._name_to_index(link.device)
         try:
             there = self._dump(rt.RTM_GETLINK, wanted, netns)
         except FileNotFoundError:
@@ -195,10 +194,11 @@ class Sight:
             there_is = Applied(same, True, found["index"], not self._is_ours(found, netns))
             # The underlying link is part of what a VTI is known by, but not of what an XFRM interface is.
             on = underlying(found)
-            if link.local is None or on == (device or 0):
+            # Where that is gone, the tunnel that was bound to it still has its number.
+            if link.local is None or on == device or (device is None and on and not self._name(on)):
                 return there_is
             # Bound where ours would not be, it gets ours' packets all the same, and so is in its place.
-            if not device and (link.kind == "vti6" or on == self._way_out(link)):
+            if device == 0 and (link.kind == "vti6" or on == self._way_out(link)):
                 bound = there_is._replace(borrowed=True)
         return bound
 
@@ -207,14 +207,10 @@ class Sight:
         read = read_link(found, link.netns)
         return read and read._replace(device=link.device, master=self._name(found.get_attr("IFLA_MASTER"), link.netns))
 
-    def _device(self, link: Link) -> int | None:
-        """The ifindex of the underlying link; None for none. Raises Refusal where it is not there."""
-        if not link.device:
-            return None
-        found = self._link(link.device)
-        if found is None:
-            raise Refusal(f"there is no link {shown(link.device)} to bind the tunnel to", "correct device in the settings", 1)
-        return int(found["index"])
+    def _name_to_index(self, name: str) -> int | None:
+        """The ifindex of an underlying link; 0 for no name, None where it is not there."""
+        found = self._link(name) if name else {"index": 0}
+        return None if found is None else int(found["index"])
 
     def ours(self) -> list[Applied]:
         """All of ours, by group and protocol number: links, their settings, what is on them. In other namespaces, what is where

@@ -1,9 +1,11 @@
 """Others on the same host: what they take away, what they have already, and what the kernel takes along unasked."""
 
 import contextlib
+import glob
 import ipaddress
 import json
 import os
+import sqlite3
 
 import pytest
 
@@ -14,6 +16,7 @@ from vti_updown import people, upkeep
 from vti_updown.kernel import Kernel
 from vti_updown.routes import FULL_METRIC, FULL_TABLE
 from vti_updown.state import Address, Applied, Link, Route, Step, difference
+from vti_updown.storage import DIRECTORY
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 STAR = {"PEER": "192.168.0.3", "PEER_ID": "star", "CONNECTION": "star", "UNIQUEID": 2}
@@ -314,6 +317,68 @@ def test_a_link_that_has_moved_keeps_its_ifindex_after_an_event_that_died_before
     (now,) = json.loads(sh("ip -j -d link show vpn"))
     assert (now["ifindex"], now["linkinfo"]["info_data"]["remote"]) == (made["ifindex"], "192.168.0.9")
     assert machine.links() == ["vpn"]
+
+
+# What a connection needs, and is gone
+
+PLACES = {
+    "device": ("ip link add eth9 type dummy", "ip link del eth9", ("--device", "eth9")),
+    "vrf": ("ip link add blue type vrf table 9; ip link set blue up", "ip link del blue", ("--vrf", "blue")),
+    "netns": ("ip netns add office", "ip netns del office", ("--netns", "office")),
+    "file": ("ip netns add office", "ip netns del office; touch /run/netns/office", ("--netns", "office")),
+}
+PLACE = pytest.mark.parametrize(("make", "take_away", "flags"), PLACES.values(), ids=PLACES)
+
+
+@PLACE
+def test_what_one_connection_needs_and_is_gone_holds_up_no_other(machine, make, take_away, flags, capfd):
+    machine.up(*NET)
+    sh(make)
+    machine.up("--route", "10.7.0.0/16", *flags, **STAR)
+    sh(f"{take_away}; ip link del vti2 2>/dev/null || true; ip route del 10.2.0.0/16")
+    assert people.people(["repair"]) == 1
+    assert len(capfd.readouterr().out.splitlines()) == 1
+    assert routes("10.2.0.0/16") == [("vti1", "10.3.0.1", 50)]
+    machine.up(*NET, CONNECTION="b", UNIQUEID=3)
+    machine.down()
+    machine.down(CONNECTION="b", UNIQUEID=3)
+    assert machine.links() == []
+    machine.down(**STAR)
+    assert records() == ((), (), ())
+
+
+@PLACE
+def test_flush_takes_away_all_the_same_though_what_a_connection_needs_is_gone(machine, make, take_away, flags):
+    sh(make)
+    before = machine.links()
+    machine.up(*NET)
+    machine.up("--route", "10.7.0.0/16", *flags, **STAR)
+    sh(f"{take_away}; ip link del vti2 2>/dev/null || true")
+    assert people.people(["repair"]) == 1
+    assert people.people(["flush", "--force"]) == 0
+    assert machine.links() == before and records() == ((), (), ())
+
+
+@pytest.mark.parametrize("flags", [("--device", "eth9"), ("--vrf", "blue"), ("--netns", "office")])
+def test_an_up_that_fails_for_want_of_what_it_needs_holds_up_no_other(machine, flags):
+    machine.event("up-client", "--route", "10.7.0.0/16", *flags, **STAR)
+    assert machine.status != 0
+    machine.up(*NET)
+    machine.down()
+    machine.down(**STAR)
+    assert machine.links() == [] and records() == ((), (), ())
+
+
+def test_a_bound_link_that_lost_its_underlying_one_goes_with_its_down_though_its_place_was_in_doubt(machine):
+    sh("ip link add eth9 type dummy")
+    machine.up("--route", "10.7.0.0/16", "--device", "eth9", **STAR)
+    sh("ip link del eth9")
+    (file,) = glob.glob(f"{DIRECTORY}/*.sqlite")
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("UPDATE applied SET sure = 0, ifindex = NULL")
+        database.commit()
+    machine.down(**STAR)
+    assert machine.links() == [] and records() == ((), (), ())
 
 
 # What the kernel takes along
