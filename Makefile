@@ -2,10 +2,14 @@
 
 # A minimal Debian has no Python; the lab installs whatever else is missing.
 PYTHON = $(if $(shell command -v python3),,apt-get update -qq && apt-get install -qq -y python3 && )python3
-LAB = $(PYTHON) tests/lab.py
+# For `make install`: the distribution's own Python where there is one, since it is the one that stays.
+SYSTEM_PYTHON = $(or $(wildcard /usr/bin/python3),python3)
+LAB = $(PYTHON) tools/lab
 PREFIX = /opt/vti-updown
 BINDIR = /usr/local/sbin
 TESTS = tests/kernel tests/strongswan
+# Those that need neither root nor a kernel with VTI.
+UNIT = tests/unit $(wildcard tests/stories)
 
 .DEFAULT_GOAL := help
 
@@ -13,24 +17,24 @@ help: ## list these
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## two strongSwan hosts, a real tunnel, packets through it, torn down again (root)
-	$(LAB) run python3 tests/demo.py
+	$(LAB) run env PYTHONPATH=tests:tools python3 tools/demo.py
 
 test: unit ## all tests; boots a virtual machine where this kernel has no VTI (root)
 	$(LAB) beside
-	$(LAB) run python3 tests/run.py kernel -m "not slow" tests/kernel \
-		--and python3 tests/run.py strongswan -m "not slow" tests/strongswan
+	$(LAB) run python3 tools/run.py kernel -m "not slow" tests/kernel \
+		--and python3 tools/run.py strongswan -m "not slow" tests/strongswan
 
 test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
-	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tests/run.py unit tests/unit
-	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tests/run.py oldest tests/kernel/test_hook.py tests/kernel/test_upkeep.py
+	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tools/run.py unit $(UNIT)
+	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tools/run.py oldest tests/kernel/test_hook.py tests/kernel/test_upkeep.py
 	$(LAB) beside
-	VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tests/run.py kernel tests/kernel \
-		--and python3 tests/run.py strongswan tests/strongswan
+	VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tools/run.py kernel tests/kernel \
+		--and python3 tools/run.py strongswan tests/strongswan
 
 test-recipes: ## every recipe of examples/ and strongSwan's own scenarios, the slow ones, too; about 15 minutes (root)
 	$(LAB) beside
-	$(LAB) run python3 tests/run.py recipes-a-m tests/strongswan/recipes/test_[a-m]*.py tests/strongswan/test_scenarios.py \
-		--and python3 tests/run.py recipes-n-z tests/strongswan/recipes/test_[n-z]*.py
+	$(LAB) run python3 tools/run.py recipes-a-m tests/strongswan/recipes/test_[a-m]*.py tests/strongswan/test_scenarios.py \
+		--and python3 tools/run.py recipes-n-z tests/strongswan/recipes/test_[n-z]*.py
 
 watch: ## some of the tests that need a kernel, as they run: make watch TESTS="tests/kernel/test_hook.py -k borrowed -v"
 	$(LAB) beside
@@ -38,24 +42,36 @@ watch: ## some of the tests that need a kernel, as they run: make watch TESTS="t
 
 recipes: ## writes docs/recipes.md, which lists the recipes, what tests them, and with which versions (root)
 	$(LAB) beside
-	$(LAB) tools python3 tests/recipes.py
+	$(LAB) tools python3 tools/recipes_page.py
+
+settings: ## writes the tables of docs/settings.md from the table of settings
+	$(PYTHON) tools/settings_page.py
 
 unit: ## the tests that need neither root nor a kernel with VTI
-	$(LAB) tools python3 tests/run.py unit tests/unit
+	$(LAB) tools python3 tools/run.py unit $(UNIT)
 
-lint: ## ruff and mypy --strict
+lint: ## ruff, mypy --strict, and mypy over the tests
 	$(LAB) tools ruff check .
 	$(LAB) tools ruff format --check .
 	$(LAB) tools mypy
+	$(LAB) tools sh tools/mypy-tests
 
-bench: ## one up and one down against the bash script, whole process; imports by cost (root)
-	$(LAB) run python3 tests/bench.py
+density: ## how dense the code is, by package, against structlog; fails where the goal is not met
+	$(LAB) tools python3 tools/density.py --against structlog src/vti_updown
+
+bench: ## an up and a down against the bash script, in wall and CPU time; VTI_UPDOWN_BENCH=vm: in a VM (root)
+	$(LAB) $(if $(filter vm,$(VTI_UPDOWN_BENCH)),run,tools) python3 tools/bench.py
+
+bench-vm: ## make bench, with real VTIs in the virtual machine where this kernel has none (root)
+	$(MAKE) bench VTI_UPDOWN_BENCH=vm
 
 shell: ## a shell on a kernel with VTI, in the virtual machine if need be (root)
 	$(LAB) shell
 
 install: ## the hook in $(PREFIX), an environment of its own, linked into $(BINDIR) (root)
-	$(LAB) venv $(PREFIX)
+	$(SYSTEM_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null; }
+	$(SYSTEM_PYTHON) -m venv $(PREFIX)
 	$(PREFIX)/bin/pip install --quiet --disable-pip-version-check --upgrade .
 	mkdir -p $(BINDIR)
 	ln -sfn $(PREFIX)/bin/vti-updown $(BINDIR)/vti-updown
@@ -68,4 +84,4 @@ clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-all test-recipes watch recipes unit lint bench shell install uninstall clean
+.PHONY: help demo test test-all test-recipes watch recipes settings unit lint density bench bench-vm shell install uninstall clean

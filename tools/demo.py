@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""The demo: moon, a laptop with the article's ipsec.conf and this hook, and sun, its VPN gateway; each on a charon of its own.
+"""The demo: moon, a laptop with the article's ipsec.conf and this hook, and sun, its VPN gateway.
 
-Prints what it does at each step, and ends with one line that says whether all of it held.
+Each has a charon of its own. The demo prints what it does at each step. Its last line says whether
+all of it held.
 """
 
 import sys
 import time
 
-from events import environment
-from hosts import HOOK, ROOT, Capture, Failed, Host, wire
+from support.capture import Capture
+from support.events import environment
+from support.host import Host, wire
+from support.namespaces import HOOK, ROOT, Failed
 
 SUN_CONF = """
 conn vpn
@@ -23,7 +26,12 @@ conn vpn
     auto=add
 """
 SECRETS = 'moon sun : PSK "demonstration only"\n'
-MARKED = (("<vpngw_ip>", "192.168.0.2"), ("<vpngw_id>", "sun"), ("<our_id>", "moon"), ("<vpngw>", "gw"))
+MARKED = (
+    ("<vpngw_ip>", "192.168.0.2"),
+    ("<vpngw_id>", "sun"),
+    ("<our_id>", "moon"),
+    ("<vpngw>", "gw"),
+)
 PINGS = 5
 
 failed: list[str] = []
@@ -71,7 +79,9 @@ def article(moon: Host, sun: Host) -> None:
     before = moon.network_state()
 
     step("What the hook would do, by hand and with --dry-run")
-    variables = environment(MY_SOURCEIP6_1=None, PEER_CLIENT="0.0.0.0/0") | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    variables = environment(MY_SOURCEIP6_1=None, PEER_CLIENT="0.0.0.0/0") | {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"
+    }
     print(moon.run(HOOK, "--dry-run", "--route", "10.2.0.0/16", env=variables), end="")
     check("it has changed nothing", moon.network_state() == before)
 
@@ -84,28 +94,51 @@ def article(moon: Host, sun: Host) -> None:
     show(moon, "ip", "addr", "show", link)
     show(moon, "ip", "route", "show", "dev", link)
     show(moon, "ip", "-6", "route", "show", "dev", link, "proto", "50")
-    check("IPv4's disable_policy is set", moon.run("cat", f"/proc/sys/net/ipv4/conf/{link}/disable_policy") == "1\n")
-    check("IPv6's disable_policy is set", moon.run("cat", f"/proc/sys/net/ipv6/conf/{link}/disable_policy") == "1\n")
+    check(
+        "IPv4's disable_policy is set",
+        moon.run("cat", f"/proc/sys/net/ipv4/conf/{link}/disable_policy") == "1\n",
+    )
+    check(
+        "IPv6's disable_policy is set",
+        moon.run("cat", f"/proc/sys/net/ipv6/conf/{link}/disable_policy") == "1\n",
+    )
 
     for family, inner, source in ((4, "10.2.0.1", "10.3.0.1"), (6, "fd00:2::1", "fd00:3::1")):
-        step(f"IPv{family} through the tunnel: {PINGS} pings from moon to {inner}, and back to {source}")
+        step(
+            f"IPv{family} through the tunnel: {PINGS} pings from moon to {inner},"
+            f" and back to {source}"
+        )
         rx, tx = moon.counters(link)
         with Capture(moon, "eth0", f"esp or host {inner}") as wired:
             there = moon.ping(inner, PINGS)
             back = sun.ping(source, PINGS, source=inner)
-        received, sent = (now - then for now, then in zip(moon.counters(link), (rx, tx), strict=True))
+        received, sent = (
+            now - then for now, then in zip(moon.counters(link), (rx, tx), strict=True)
+        )
         esp = sum("ESP(" in line for line in wired.lines)
         clear = wired.count - esp
-        print(f"   {link}: {sent} packets out, {received} in; on the wire: {esp} ESP, {clear} in clear")
-        check(f"all {PINGS} pings were answered, and all {PINGS} in the other direction", there == back == PINGS)
+        print(
+            f"   {link}: {sent} packets out, {received} in;"
+            f" on the wire: {esp} ESP, {clear} in clear"
+        )
+        check(
+            f"all {PINGS} pings were answered, and all {PINGS} in the other direction",
+            there == back == PINGS,
+        )
         check(f"{link} carried each of them, and each answer", sent == received == 2 * PINGS)
-        check("each was an ESP packet on the wire, and none went in clear", esp == 4 * PINGS and clear == 0)
+        check(
+            "each was an ESP packet on the wire, and none went in clear",
+            esp == 4 * PINGS and clear == 0,
+        )
 
     step("ipsec down gw")
     moon.run("ipsec", "down", "gw")
     print("\n".join(moon.hook_log(at_least=len(said) + 2)[len(said) :]))
     time.sleep(0.5)
-    check("moon's links, addresses, rules, routes and settings are exactly as before", same(before, moon.network_state()))
+    check(
+        "moon's links, addresses, rules, routes and settings are exactly as before",
+        same(before, moon.network_state()),
+    )
 
 
 def same(before: str, after: str) -> bool:
