@@ -1,43 +1,48 @@
-"""The environment of an updown call as a typed `Event`. It knows nothing of settings, records or the kernel.
+"""The environment of an updown call as a typed `Event`.
 
-Everything here comes from the peer or through it, so it is parsed strictly: `int()` and `ipaddress` let more through
-than charon ever writes (scope IDs with newlines in them, `1_0`, Arabic digits), and a refusal names the variable.
+Everything here comes from the peer or through it, so it is parsed strictly. A refusal names the
+variable. The module knows nothing of settings, records or the kernel.
 
 Source of the variables: strongSwan, src/libcharon/plugins/updown/updown_listener.c, invoke_once().
 """
 
-import ipaddress
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from .errors import Refusal
-from .text import shown
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+from .addresses import IPAddress, IPNetwork, address, is_number, network
+from .constants import UINT32_MAX
+from .named_tuple import NamedTuple
+from .text import Refusal, shown
 
 T = TypeVar("T")
 
-UINT32_MAX = 0xFFFFFFFF
+LAST_PORT = 0xFFFF
 VARIABLE_BYTES = 4096
-"""Longest value of a variable that we read, in bytes; charon's own longest, an identity, is far below it."""
+"""The longest value of a variable that we read, in bytes.
+
+The longest that charon sets is an identity, which is far shorter.
+"""
 
 
 class EventError(Refusal):
-    """A variable that is missing or that charon would not write."""
+    """A variable is missing, or has a value that charon would not write."""
 
 
 class Verb(NamedTuple):
     up: bool
     family: int
-    """Of the local selector: 4 or 6."""
+    """The family of the local selector: 4 or 6."""
 
 
 VERBS = {
-    f"{way}-{side}{suffix}": Verb(way == "up", family)
-    for way in ("up", "down")
-    for side in ("host", "client")
-    for suffix, family in (("", 4), ("-v6", 6))
+    "up-host": Verb(up=True, family=4),
+    "up-host-v6": Verb(up=True, family=6),
+    "up-client": Verb(up=True, family=4),
+    "up-client-v6": Verb(up=True, family=6),
+    "down-host": Verb(up=False, family=4),
+    "down-host-v6": Verb(up=False, family=6),
+    "down-client": Verb(up=False, family=4),
+    "down-client-v6": Verb(up=False, family=6),
 }
 
 
@@ -46,11 +51,16 @@ class Mark(NamedTuple):
     mask: int
 
     def __str__(self) -> str:
-        return str(self.value) if self.mask == UINT32_MAX else f"{self.value}/{self.mask:#x}"
+        if self.mask == UINT32_MAX:
+            return str(self.value)
+        return f"{self.value}/{self.mask:#x}"
 
 
 class Selector(NamedTuple):
-    """One traffic selector: a subnet, and what limits it (0 and "0" where nothing does)."""
+    """One traffic selector: a subnet, and what limits it.
+
+    The protocol is 0 where none does, and the port is "0".
+    """
 
     network: IPNetwork
     protocol: int
@@ -63,16 +73,28 @@ class Selector(NamedTuple):
         return self.protocol != 0 or self.port != "0"
 
     def seen_from(self, endpoint: IPAddress | None) -> str:
-        """The selector as text. `endpoint`'s own address is `host`: MOBIKE may change it, and its family, before the down."""
-        itself = endpoint is not None and self.network.num_addresses == 1 and self.network.network_address == endpoint
-        where = "host" if itself else str(self.network)
-        return f"{where}[{self.protocol}/{self.port}]" if self.limited else where
+        """The selector as text. The subnet of `endpoint` alone is `host`.
+
+        MOBIKE may change that address, and even its family, before the `down`.
+        """
+        where = str(self.network)
+        if self._is_only(endpoint):
+            where = "host"
+        if self.limited:
+            return f"{where}[{self.protocol}/{self.port}]"
+        return where
+
+    def _is_only(self, endpoint: IPAddress | None) -> bool:
+        if endpoint is None or self.network.num_addresses > 1:
+            return False
+        return self.network.network_address == endpoint
 
 
 class Event(NamedTuple):
-    """One call of charon's: a pair of traffic selectors of one CHILD_SA has come up or goes down.
+    """One call of charon's: a pair of traffic selectors of a CHILD_SA has come up, or goes down.
 
-    `me` and `peer` are the IKE endpoints (local, remote); `my_…` is this host's side, `peer_…` the other's.
+    `me` and `peer` are the IKE endpoints (local, remote). `my_…` is this host's side, and `peer_…`
+    is the other side.
     """
 
     verb: str
@@ -95,132 +117,154 @@ class Event(NamedTuple):
     xauth_id: str = ""
 
 
-def _number(text: str, limit: int = UINT32_MAX) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > limit:
-        raise ValueError(f"a number from 0 to {limit}")
+# What a variable may hold. Each parser raises ValueError, which says what it wants.
+
+
+def _number(text: str) -> int:
+    return _number_up_to(UINT32_MAX, text)
+
+
+def _number_up_to(most: int, text: str) -> int:
+    if not is_number(text, 10) or int(text) > most:
+        raise ValueError(f"a number from 0 to {most}")
     return int(text)
-
-
-def address(text: str) -> IPAddress:
-    """An IP address without a scope ID; an IPv4 address mapped into IPv6 is unwrapped."""
-    try:
-        if not text.isascii() or "%" in text:
-            raise ValueError
-        parsed = ipaddress.ip_address(text)
-    except ValueError:
-        raise ValueError("an IP address") from None
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return mapped or parsed
-
-
-def network(text: str) -> IPNetwork:
-    """A subnet in CIDR notation with no host bits set."""
-    try:
-        base, slash, prefix = text.partition("/")
-        if not (text.isascii() and slash and prefix.isdigit() and len(prefix) <= 3) or "%" in base:
-            raise ValueError
-        return ipaddress.ip_network(f"{ipaddress.ip_address(base)}/{int(prefix)}")
-    except ValueError:
-        raise ValueError("a subnet such as 10.2.0.0/16") from None
 
 
 def _mark(text: str) -> Mark:
     value, slash, mask = text.partition("/")
     try:
-        if slash and not (mask.isascii() and mask.startswith("0x") and mask[2:].isalnum() and len(mask) <= 10):
-            raise ValueError
-        return Mark(_number(value), int(mask, 16) if slash else UINT32_MAX)
+        if not slash:
+            return Mark(_number(value), UINT32_MAX)
+        return Mark(_number(value), _mask(mask))
     except ValueError:
         raise ValueError("a mark such as 2/0xffffffff") from None
 
 
+def _mask(text: str) -> int:
+    digits = text.removeprefix("0x")
+    if digits == text or not text.isascii() or not digits.isalnum() or len(digits) > 8:
+        raise ValueError
+    return int(text, 16)
+
+
 def _port(text: str) -> str:
     start, colon, end = text.partition(":")
-    for part in (start, end) if colon else (start,):
-        _number(part, 0xFFFF)
+    _number_up_to(LAST_PORT, start)
+    if colon:
+        _number_up_to(LAST_PORT, end)
     return text
 
 
 def _endpoint(text: str) -> IPAddress | None:
     """An address, or None where charon knows none (`%any`), as it may once a tunnel goes down."""
-    return None if text in ("%any", "%any6") else address(text)
+    if text in ("%any", "%any6"):
+        return None
+    return address(text)
 
 
 class _Variables:
-    """Reads `PLUTO_NAME`; a refusal says which variable it is, what it holds and what it should hold."""
+    """Reads `PLUTO_NAME`. A refusal says which variable it is, and what it should hold."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
 
     def read(self, name: str, parse: Callable[[str], T]) -> T | None:
-        """The value parsed; None where the variable is absent or empty. `parse` raises ValueError with what it wants."""
+        """The value parsed, or None where the variable is absent or empty.
+
+        `parse` raises ValueError, which says what it wants.
+        """
         value = self.environ.get(f"PLUTO_{name}")
         if not value:
             return None
         if len(value) > VARIABLE_BYTES:
-            raise EventError(f"PLUTO_{name} is longer than {VARIABLE_BYTES} bytes", "call the hook from charon only")
+            what = f"PLUTO_{name} is longer than {VARIABLE_BYTES} bytes"
+            raise EventError(what, "call the hook from charon only")
         try:
             return parse(value)
         except ValueError as wanted:
-            raise EventError(
-                f"PLUTO_{name}={shown(value, 30)} is not {wanted}", "call the hook from charon, or correct it"
-            ) from None
+            what = f"PLUTO_{name}={shown(value, 30)} is not {wanted}"
+            raise EventError(what, "call the hook from charon, or correct it") from None
 
     def required(self, name: str, parse: Callable[[str], T]) -> T:
         value = self.read(name, parse)
         if value is None:
-            raise EventError(f"PLUTO_{name} is not set", f"call the hook from charon (leftupdown=), or set PLUTO_{name}")
+            hint = f"call the hook from charon (leftupdown=), or set PLUTO_{name}"
+            raise EventError(f"PLUTO_{name} is not set", hint)
         return value
+
+    def text(self, name: str) -> str:
+        """The value as it is. It is empty where the variable is absent."""
+        return self.read(name, str) or ""
+
+    def verb(self) -> tuple[str, Verb]:
+        word = self.required("VERB", str)
+        verb = VERBS.get(word)
+        if verb is None:
+            hint = "known are up- and down-, host and client, with and without -v6"
+            raise EventError(f"unknown PLUTO_VERB {shown(word)}", hint)
+        return word, verb
+
+    def endpoint(self, name: str, verb: Verb) -> IPAddress | None:
+        """An IKE endpoint. Only an `up` needs it."""
+        if verb.up:
+            return self.required(name, address)
+        return self.read(name, _endpoint)
 
     def selector(self, side: str) -> Selector:
         return Selector(
-            self.required(f"{side}_CLIENT", network),
-            self.read(f"{side}_PROTOCOL", _number) or 0,
-            self.read(f"{side}_PORT", _port) or "0",
+            network=self.required(f"{side}_CLIENT", network),
+            protocol=self.read(f"{side}_PROTOCOL", _number) or 0,
+            port=self.read(f"{side}_PORT", _port) or "0",
         )
 
     def virtual_ips(self) -> tuple[IPAddress, ...]:
-        """The numbered variables of both families; PLUTO_MY_SOURCEIP alone where a charon sets no others."""
-        names = [name for family in (4, 6) for name in _numbered(self.environ, f"MY_SOURCEIP{family}_")]
-        found = (self.read(name, _endpoint) for name in names or ["MY_SOURCEIP"])
-        return tuple(dict.fromkeys(ip for ip in found if ip is not None))
+        """The numbered variables of both families.
 
+        PLUTO_MY_SOURCEIP counts only where charon sets no others.
+        """
+        names = [*self._numbered("MY_SOURCEIP4_"), *self._numbered("MY_SOURCEIP6_")]
+        different: dict[IPAddress, None] = {}
+        for name in names or ["MY_SOURCEIP"]:
+            ip = self.read(name, _endpoint)
+            if ip is not None:
+                different[ip] = None
+        return tuple(different)
 
-def _numbered(environ: Mapping[str, str], stem: str) -> list[str]:
-    """`stem1`, `stem2`, … as far as they are set without a gap."""
-    names: list[str] = []
-    while f"PLUTO_{stem}{len(names) + 1}" in environ:
-        names.append(f"{stem}{len(names) + 1}")
-    return names
+    def _numbered(self, stem: str) -> list[str]:
+        """`stem1`, `stem2`, … as far as they are set without a gap."""
+        names: list[str] = []
+        name = f"{stem}1"
+        while f"PLUTO_{name}" in self.environ:
+            names.append(name)
+            name = f"{stem}{len(names) + 1}"
+        return names
 
 
 def parse(environ: Mapping[str, str]) -> Event:
-    """The event that `environ` tells of. Raises EventError, which names the variable, where it tells of none."""
+    """The event that `environ` tells of. Raises EventError, which names the variable."""
     variables = _Variables(environ)
-    read, required = variables.read, variables.required
-    verb = VERBS.get(word := required("VERB", str))
-    if verb is None:
-        raise EventError(f"unknown PLUTO_VERB {shown(word)}", "known are up- and down-, host and client, with and without -v6")
-    endpoint = required if verb.up else read
-    mine, its = variables.selector("MY"), variables.selector("PEER")
+    word, verb = variables.verb()
+    mine = variables.selector("MY")
+    its = variables.selector("PEER")
     if mine.network.version != its.network.version:
-        raise EventError(f"PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT={its.network} are not of one family", "correct them")
+        what = f"PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT={its.network} are not of one family"
+        raise EventError(what, "correct them")
     return Event(
         verb=word,
         up=verb.up,
         family=verb.family,
-        connection=required("CONNECTION", str),
-        unique_id=required("UNIQUEID", _number),
-        me=endpoint("ME", address if verb.up else _endpoint),
-        peer=endpoint("PEER", address if verb.up else _endpoint),
-        my_id=read("MY_ID", str) or "",
-        peer_id=read("PEER_ID", str) or "",
+        connection=variables.required("CONNECTION", str),
+        unique_id=variables.required("UNIQUEID", _number),
+        me=variables.endpoint("ME", verb),
+        peer=variables.endpoint("PEER", verb),
+        my_id=variables.text("MY_ID"),
+        peer_id=variables.text("PEER_ID"),
         my_selector=mine,
         peer_selector=its,
         virtual_ips=variables.virtual_ips(),
-        mark_in=read("MARK_IN", _mark),
-        mark_out=read("MARK_OUT", _mark),
-        if_id_in=read("IF_ID_IN", _number) or None,
-        if_id_out=read("IF_ID_OUT", _number) or None,
-        xauth_id=read("XAUTH_ID", str) or "",
+        mark_in=variables.read("MARK_IN", _mark),
+        mark_out=variables.read("MARK_OUT", _mark),
+        if_id_in=variables.read("IF_ID_IN", _number) or None,
+        if_id_out=variables.read("IF_ID_OUT", _number) or None,
+        xauth_id=variables.text("XAUTH_ID"),
     )

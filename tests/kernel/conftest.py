@@ -1,4 +1,6 @@
-"""Each test here runs in network and mount namespaces of its own, in this process, as root on a kernel that has VTI."""
+"""Each test here runs in network and mount namespaces of its own, in this process, as root on a
+kernel that has VTI.
+"""
 
 import contextlib
 import ctypes
@@ -10,9 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from events import environment
-from hosts import Host
-from vti_updown import cli, process
+from support.events import environment
+from support.host import Host
+from vti_updown import cli
+from vti_updown.hook import caller as process
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
@@ -26,7 +29,13 @@ def _checked(result: int) -> None:
 
 def sh(script: str, check: bool = True) -> str:
     """Runs a shell script here and returns what it printed."""
-    done = subprocess.run(["sh", "-ec", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     assert not check or done.returncode == 0, f"{script}\n{done.stdout}"
     return done.stdout
 
@@ -68,7 +77,10 @@ class Machine:
         self._charons += 1
 
     def event(self, verb: str, *flags: str, **changed: object) -> list[str]:
-        """One call of the hook, as charon's; returns the lines that it printed. `status` holds its exit status."""
+        """One call of the hook, as charon's; returns the lines that it printed.
+
+        `status` holds its exit status.
+        """
         return self.event_of(environment(verb, **changed), *flags)
 
     def event_of(self, variables: dict[str, str], *flags: str) -> list[str]:
@@ -100,18 +112,32 @@ class Machine:
     def links(self) -> list[str]:
         """The names of the VTIs."""
         found = json.loads(sh("ip -j -d link show"))
-        return [one["ifname"] for one in found if one.get("linkinfo", {}).get("info_kind") in ("vti", "vti6")
-                and one["ifname"] not in ("ip_vti0", "ip6_vti0")]  # fmt: skip
+        names = []
+        for one in found:
+            kind = one.get("linkinfo", {}).get("info_kind")
+            if kind in ("vti", "vti6") and one["ifname"] not in ("ip_vti0", "ip6_vti0"):
+                names.append(one["ifname"])
+        return names
 
     def addresses(self, link: str) -> list[str]:
         """The addresses of a link, IPv6's link-local ones left out."""
         (found,) = json.loads(sh(f"ip -j addr show {link}"))
-        return [f"{one['local']}/{one['prefixlen']}" for one in found["addr_info"] if one["scope"] != "link"]
+        return [
+            f"{one['local']}/{one['prefixlen']}"
+            for one in found["addr_info"]
+            if one["scope"] != "link"
+        ]
 
     def routes(self, link: str = "", family: int = 4) -> list[str]:
-        """The routes of a link, or all of the main table, as `ip route` shows them; not those of the kernel's own."""
+        """The routes of a link, or all of the main table, as `ip route` shows them; not those of
+        the kernel's own.
+        """
         text = sh(f"ip -{family} route show {'dev ' + link if link else ''}")
-        return [re.sub(r" +", " ", line).strip() for line in text.splitlines() if "proto kernel" not in line]
+        return [
+            re.sub(r" +", " ", line).strip()
+            for line in text.splitlines()
+            if "proto kernel" not in line
+        ]
 
     def setting(self, family: int, link: str, name: str = "disable_policy") -> str:
         with open(f"/proc/sys/net/ipv{family}/conf/{link}/{name}") as file:
@@ -119,7 +145,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Machine]:
+def machine(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Machine]:
     home = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
     folder = os.getcwd()
     _checked(libc.unshare(CLONE_NEWNET | CLONE_NEWNS))

@@ -1,4 +1,6 @@
-"""Every change that an event makes, in the kernel and in the records, as a numbered point where it can die or fail."""
+"""Every change that an event makes, in the kernel and in the records, as a numbered point where it
+can die or fail.
+"""
 
 import os
 import signal
@@ -8,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from vti_updown import kernel as kernel_module
-from vti_updown import rtnetlink as rt
+from vti_updown import netlink as rt
+from vti_updown.objects import sysctl as kernel_module
 
 CHANGES = {
     rt.RTM_NEWLINK: "NEWLINK",
@@ -27,16 +29,23 @@ Do = Callable[[str], None]
 
 
 class Points:
-    """Calls `at` before each change, with its number and its name. Between two changes nothing happens that could be lost:
-    a death before each of them, and one after the last, are all deaths there are."""
+    """Calls `at` before each change, with its number and its name.
 
-    def __init__(self, patch: pytest.MonkeyPatch, at: Callable[[int, str], None] = lambda number, name: None) -> None:
+    Between two changes nothing happens that could be lost: a death before each of them, and one
+    after the last, are all deaths there are.
+    """
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, at: Callable[[int, str], None] = lambda number, name: None
+    ) -> None:
         self.names: list[str] = []
         points = self
         self._at = at
         request = rt.Socket.request
 
-        def counted_request(socket: rt.Socket, kind: int, message: Any, flags: int = 0) -> list[Any]:
+        def counted_request(
+            socket: rt.Socket, kind: int, message: Any, flags: int = 0
+        ) -> list[Any]:
             if kind in CHANGES:
                 points.point(CHANGES[kind])
             return request(socket, kind, message, flags)
@@ -58,7 +67,11 @@ class Points:
 
         connect = sqlite3.connect
         patch.setattr(rt.Socket, "request", counted_request)
-        patch.setattr(sqlite3, "connect", lambda *words, **more: connect(*words, **{"factory": Connection, **more}))
+        patch.setattr(
+            sqlite3,
+            "connect",
+            lambda *words, **more: connect(*words, **{"factory": Connection, **more}),
+        )
         patch.setattr(kernel_module, "open", counted_open, raising=False)
 
     def point(self, name: str) -> None:
@@ -75,7 +88,9 @@ def count(call: Callable[[], object]) -> list[str]:
 
 
 def killed(call: Callable[[], object], number: int) -> bool:
-    """Runs `call` in a process of its own that is killed before its change `number`; whether it came that far."""
+    """Runs `call` in a process of its own that is killed before its change `number`; whether it
+    came that far.
+    """
 
     def die(now: int, _name: str) -> None:
         if now == number:
@@ -92,15 +107,20 @@ def killed(call: Callable[[], object], number: int) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def failing(call: Callable[[], object], first: int, times: int, alike: bool, error: Callable[[], Exception]) -> int:
-    """Runs `call`, in which change number `first`, and those after it, raise an error instead, `times` in all. How many did.
+def failing(
+    call: Callable[[], object], first: int, times: int, alike: bool, error: Callable[[], Exception]
+) -> int:
+    """Runs `call`, in which change number `first`, and those after it, raise an error instead,
+    `times` in all. How many did.
 
     `alike` leaves out those with another name; the records never fail with the kernel.
     """
     raised: list[str] = []
 
     def fail(number: int, name: str) -> None:
-        meant = number == first or (number > first and name == raised[0] if alike else not name.startswith("db"))
+        meant = number == first or (
+            number > first and name == raised[0] if alike else not name.startswith("db")
+        )
         if number >= first and meant and len(raised) < times:
             raised.append(name)
             raise error()

@@ -1,4 +1,6 @@
-"""An event that dies, or fails, at any of its changes of the kernel or the records loses nothing and leaves nothing."""
+"""An event that dies, or fails, at any of its changes of the kernel or the records loses nothing
+and leaves nothing.
+"""
 
 import errno
 import os
@@ -9,9 +11,9 @@ import pytest
 
 import deaths
 from view import View, records, view
-from vti_updown import rtnetlink as rt
-from vti_updown import upkeep
-from vti_updown.kernel import PROTOCOL
+from vti_updown import netlink as rt
+from vti_updown.admin import standing
+from vti_updown.objects.object import PROTOCOL
 
 
 class Call(NamedTuple):
@@ -26,8 +28,16 @@ def call(verb, *flags, **changed):
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 STAR = {"PEER": "192.168.0.3", "PEER_ID": "star", "CONNECTION": "star", "UNIQUEID": 2}
-GATEWAY = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None, "MY_CLIENT": "10.1.0.0/24"}
-OLD, NEW = ({"MARK_IN": f"{mark}/0xffffffff", "MARK_OUT": f"{mark}/0xffffffff", "UNIQUEID": mark} for mark in (5, 6))
+GATEWAY = {
+    "MY_SOURCEIP": None,
+    "MY_SOURCEIP4_1": None,
+    "MY_SOURCEIP6_1": None,
+    "MY_CLIENT": "10.1.0.0/24",
+}
+OLD, NEW = (
+    {"MARK_IN": f"{mark}/0xffffffff", "MARK_OUT": f"{mark}/0xffffffff", "UNIQUEID": mark}
+    for mark in (5, 6)
+)
 BESIDE = {"CONNECTION": "beside", "UNIQUEID": 1, "PEER_CLIENT": "10.9.0.0/16", **GATEWAY}
 
 FULL = ("--route", "0.0.0.0/0", "--when-down", "block")
@@ -39,7 +49,8 @@ OFFICE = (*NET, "--netns", "office")
 RESTART = call("restart")
 RELEASE = call("release")
 
-# The events before, the one that dies, and those that follow; after all of them everything is as it was before the first.
+# The events before, the one that dies, and those that follow; after all of them everything is as it
+# was before the first.
 STORIES = {
     "first up": ((), call("up-client", *NET), (call("down-client"),)),
     "up of a second family": (
@@ -88,13 +99,21 @@ STORIES = {
         call("up-client", *NET, PEER="192.168.0.3"),
         (call("down-client", PEER="192.168.0.3"),),
     ),
-    "up of a full tunnel that blocks while it is down": ((), call("up-client", *FULL), (call("down-client"), RELEASE)),
+    "up of a full tunnel that blocks while it is down": (
+        (),
+        call("up-client", *FULL),
+        (call("down-client"), RELEASE),
+    ),
     "up that moves a link in place": (
         (call("up-client", *NAMED), call("up-client-v6", *NAMED)),
         call("up-client", *NAMED, **ROAMED),
         (call("down-client"), call("down-client-v6"), call("down-client", **ROAMED)),
     ),
-    "up of two if_ids in a namespace": ((), call("up-client", *OFFICE, **WAYS), (call("down-client", **WAYS),)),
+    "up of two if_ids in a namespace": (
+        (),
+        call("up-client", *OFFICE, **WAYS),
+        (call("down-client", **WAYS),),
+    ),
 }
 NOBODY = call("down-client", CONNECTION="nobody", UNIQUEID=9)
 
@@ -102,7 +121,9 @@ NOBODY = call("down-client", CONNECTION="nobody", UNIQUEID=9)
 def stories(quick: str) -> pytest.MarkDecorator:
     """All of them, and all but one are slow."""
     marks = {name: () if name == quick else pytest.mark.slow for name in STORIES}
-    return pytest.mark.parametrize("story", [pytest.param(name, marks=marks[name]) for name in STORIES])
+    return pytest.mark.parametrize(
+        "story", [pytest.param(name, marks=marks[name]) for name in STORIES]
+    )
 
 
 @pytest.fixture
@@ -118,7 +139,7 @@ def send(machine, one):
         machine.restart_charon()
         return []
     if one.verb == "release":
-        return upkeep.release(())
+        return standing.release(())
     return machine.event(one.verb, *one.flags, **one.changed)
 
 
@@ -144,7 +165,9 @@ class Told(NamedTuple):
 
     before: object
     without: tuple[object, object]
-    """State and records if the event that is to die never comes, after one that has nothing to do with it."""
+    """State and records if the event that is to die never comes, after one that has nothing to do
+    with it.
+    """
     after: tuple[object, object]
     names: list[str]
     """Its changes."""
@@ -185,7 +208,8 @@ def say(capfd, text):
 
 
 @stories("down that takes the last IPv4 address of a shared link")
-def test_whatever_instant_an_event_dies_at_the_next_one_puts_it_right(machine, capfd, story):
+def test_the_next_event_mends_one_that_died_at_any_instant(machine, capfd, story):
+    """The hook may be killed before any change, and the next event leaves the kernel as wished."""
     earlier, event, later = STORIES[story]
     normal = told(machine, story)
     say(capfd, f"{story}: {len(normal.names) + 1} deaths: {' '.join(normal.names)}")
@@ -219,7 +243,11 @@ class Fault(NamedTuple):
         return self.times > 2
 
     def error(self):
-        return rt.NetlinkError(self.code, os.strerror(self.code)) if self.code else sqlite3.OperationalError("disk is full")
+        return (
+            rt.NetlinkError(self.code, os.strerror(self.code))
+            if self.code
+            else sqlite3.OperationalError("disk is full")
+        )
 
 
 EXISTS = (("NEWROUTE", errno.EEXIST), ("NEWRULE", errno.EEXIST))
@@ -232,7 +260,8 @@ def faults(names):
             yield Fault(number, 0)
             continue
         for code in ERRORS:
-            # What is taken away and gone already is answered so; and what somebody else has made: test_hook.py.
+            # What is taken away and gone already is answered so; and what somebody else has made:
+            # test_hook.py.
             if (name[:3], code) != ("DEL", errno.ENODEV) and (name, code) not in EXISTS:
                 yield Fault(number, code, 2)
         yield Fault(number, errno.ENOBUFS)
@@ -245,13 +274,16 @@ def unlike(name, seen):
         return View(*(frozenset() for _ in seen))
     return seen._replace(
         addresses=frozenset(one for one in seen.addresses if not name.endswith("ADDR")),
-        routes=frozenset(one for one in seen.routes if one.protocol == PROTOCOL and not name.endswith("ROUTE")),
+        routes=frozenset(
+            one for one in seen.routes if one.protocol == PROTOCOL and not name.endswith("ROUTE")
+        ),
         rules=frozenset() if name.endswith("RULE") else seen.rules,
     )
 
 
 @stories("first up")
-def test_an_up_that_fails_at_any_change_leaves_the_state_before_and_a_down_goes_on(machine, capfd, story):
+def test_an_up_that_fails_rolls_back_and_a_down_goes_on(machine, capfd, story):
+    """Any change may fail: an up leaves the state before it, and a down takes the rest away."""
     earlier, event, later = STORIES[story]
     normal = told(machine, story)
     tried = list(faults(normal.names))
@@ -259,14 +291,20 @@ def test_an_up_that_fails_at_any_change_leaves_the_state_before_and_a_down_goes_
     wrong = []
     for fault in tried:
         send_all(machine, earlier)
-        assert deaths.failing(lambda: send(machine, event), fault.first, fault.times, not fault.lasts, fault.error)
+        assert deaths.failing(
+            lambda: send(machine, event), fault.first, fault.times, not fault.lasts, fault.error
+        )
         about = f"{normal.names[fault.first]} {fault}"
         failed_up = event.verb.startswith("up") and machine.status != 0
         seen = []
-        if failed_up and not fault.lasts and RESTART not in earlier:  # else the rest is for the next event
+        if (
+            failed_up and not fault.lasts and RESTART not in earlier
+        ):  # else the rest is for the next event
             seen.append(("at once", view().against(normal.without[0])))
         if event.verb.startswith("down") and fault.code and not fault.lasts:
-            done, whole = (unlike(normal.names[fault.first], one) for one in (view(), normal.after[0]))
+            done, whole = (
+                unlike(normal.names[fault.first], one) for one in (view(), normal.after[0])
+            )
             seen.append(("left by a down that has to go on", done.against(whole)))
         send(machine, NOBODY)
         expected = normal.without[0] if failed_up else normal.after[0]
@@ -274,7 +312,9 @@ def test_an_up_that_fails_at_any_change_leaves_the_state_before_and_a_down_goes_
         if normal.names[fault.first] == "sysctl":  # an up does without it
             found, expected = (one._replace(settings=frozenset()) for one in (found, expected))
         seen.append(("after the next event", found.against(expected)))
-        seen.append(("in doubt", "\n".join(key for key, _, sure, _ in records().applied if not sure)))
+        seen.append(
+            ("in doubt", "\n".join(key for key, _, sure, _ in records().applied if not sure))
+        )
         send_all(machine, later)
         seen.append(("at the end", view().against(normal.before)))
         wrong += [f"{about}: {when}:\n{what}" for when, what in seen if what]

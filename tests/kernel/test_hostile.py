@@ -1,4 +1,6 @@
-"""What comes from a peer, or from nonsense, changes nothing but what was asked, and reaches the log printable and short."""
+"""What comes from a peer, or from nonsense, changes nothing but what was asked, and reaches the log
+printable and short.
+"""
 
 import ctypes
 import os
@@ -9,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from events import environment
-from hosts import INSTALLED
-from vti_updown.kernel import Kernel
-from vti_updown.storage import DIRECTORY
+from support.events import environment
+from support.namespaces import INSTALLED
+from vti_updown.kernel.kernel import Kernel
+from vti_updown.records.storage import DIRECTORY
 from vti_updown.text import LINE_BYTES
 
 EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "60"))
@@ -25,7 +27,15 @@ CORPUS = [
     "::", "::/0", "::1", "ff02::1", "fe80::1%eth0", "fe80::1%eth0\nFAKE: x", "::ffff:127.0.0.1", "::ffff:0:0/96", "10.0.0.0/7", "10.9.0.0/16",
     "%any", "2/0xffffffff", "0/0x0", "2/0x0", "4294967295/0xffffffff", "65535:0", "1:2:3", "host", "vti1", "eth0", "lo",
 ]  # fmt: skip
-NAMES = sorted(environment() | {"PLUTO_IF_ID_IN": "", "PLUTO_IF_ID_OUT": "", "PLUTO_MY_SOURCEIP4_2": "", "PLUTO_XAUTH_ID": ""})
+NAMES = sorted(
+    environment()
+    | {
+        "PLUTO_IF_ID_IN": "",
+        "PLUTO_IF_ID_OUT": "",
+        "PLUTO_MY_SOURCEIP4_2": "",
+        "PLUTO_XAUTH_ID": "",
+    }
+)
 values = (
     st.sampled_from(CORPUS)
     | st.text(max_size=30)
@@ -37,7 +47,7 @@ verbs = st.sampled_from(["up-client", "up-client-v6", "up-host", "down-client", 
 
 def ours():
     with closing(Kernel()) as kernel:
-        return {one.noun for one in kernel.ours()}
+        return {one.object for one in kernel.ours()}
 
 
 def checked(lines):
@@ -48,9 +58,16 @@ def checked(lines):
         assert len(line.encode()) <= LINE_BYTES, line
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False)
-@given(verb=verbs, changed=changes, flags=st.lists(values.filter(lambda text: text not in ("--help", "--version")), max_size=1))
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
+)
+@given(
+    verb=verbs,
+    changed=changes,
+    flags=st.lists(values.filter(lambda text: text not in ("--help", "--version")), max_size=1),
+)
 def test_no_environment_and_no_flag_does_harm(machine, verb, changed, flags):
+    """Random input gives an event or one printable line, and leaves nothing."""
     files = sorted(os.listdir("/run"))
     machine.charon_is_new()
     lines = machine.event_of({**environment(verb), **changed}, *flags)
@@ -59,14 +76,21 @@ def test_no_environment_and_no_flag_does_harm(machine, verb, changed, flags):
         assert lines[-1].startswith("error: ")
         assert ours() == set()
         return
-    checked(machine.event_of({**environment(verb), **changed, "PLUTO_VERB": f"down{verb[verb.index('-') :]}"}, *flags))
+    checked(
+        machine.event_of(
+            {**environment(verb), **changed, "PLUTO_VERB": f"down{verb[verb.index('-') :]}"}, *flags
+        )
+    )
     assert ours() == set()
     assert sorted(set(os.listdir("/run")) - set(files)) in ([], ["vti-updown"])
 
 
-def test_a_thousand_variables_and_identities_of_any_size_are_nothing(machine):
+def test_a_thousand_variables_and_long_identities_do_no_harm(machine):
+    """They cost nothing and appear nowhere."""
     before = machine.state()
-    many = {f"PLUTO_JUNK_{n}": "x" * 100 for n in range(1000)} | {f"PLUTO_DNS4_{n}": "\n" for n in range(50)}
+    many = {f"PLUTO_JUNK_{n}": "x" * 100 for n in range(1000)} | {
+        f"PLUTO_DNS4_{n}": "\n" for n in range(50)
+    }
     checked(machine.event_of({**environment(PEER_ID="CN=" + "x" * 4000), **many}))
     assert machine.status == 0
     checked(machine.event_of({**environment("down-client", PEER_ID="CN=" + "x" * 4000), **many}))
@@ -74,11 +98,21 @@ def test_a_thousand_variables_and_identities_of_any_size_are_nothing(machine):
 
 
 @pytest.mark.parametrize("name", ["PLUTO_ME", "PLUTO_PEER_CLIENT", "PLUTO_UNIQUEID"])
-def test_bytes_that_are_no_text_are_named_and_escaped_by_the_installed_hook(machine, name):
+def test_the_installed_hook_escapes_bytes_that_are_not_text(machine, name):
+    """The error names the variable and is printable."""
     before = machine.state()
     variables = {os.fsencode(key): os.fsencode(value) for key, value in environment().items()}
-    variables |= {name.encode(): b"\xff\xfe\x1b[2J\n\x80", b"PATH": b"/usr/sbin:/usr/bin:/sbin:/bin"}
-    done = subprocess.run([str(INSTALLED)], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    variables |= {
+        name.encode(): b"\xff\xfe\x1b[2J\n\x80",
+        b"PATH": b"/usr/sbin:/usr/bin:/sbin:/bin",
+    }
+    done = subprocess.run(
+        [str(INSTALLED)],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     assert done.returncode == 2
     checked(done.stdout.decode().splitlines())
     assert name in done.stdout.decode() and machine.state() == before
@@ -103,6 +137,7 @@ def test_a_variable_given_twice_is_one_event(machine):
 
 
 def test_nobody_else_can_read_write_or_hold_the_records(machine):
+    """Another user cannot read tunnels or block events."""
     machine.up()
     as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c"]
     for attempt in (
@@ -111,14 +146,22 @@ def test_nobody_else_can_read_write_or_hold_the_records(machine):
         "flock -n /run/vti-updown true",
         ": > /run/vti-updown/1.lock",
     ):
-        done = subprocess.run([*as_user, attempt], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            [*as_user, attempt], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
         assert done.returncode != 0, attempt
-    # Should somebody open the directory, the files in it are closed all the same, and the next event closes it again.
+    # Should somebody open the directory, the files in it are closed all the same, and the next
+    # event closes it again.
     os.chmod(DIRECTORY, 0o755)
     for file in os.listdir(DIRECTORY):
         for attempt in ("cat", "flock -n", ": >>"):
-            words = [*as_user, f"{attempt} {DIRECTORY}/{file}{' true' if 'flock' in attempt else ''}"]
-            done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            words = [
+                *as_user,
+                f"{attempt} {DIRECTORY}/{file}{' true' if 'flock' in attempt else ''}",
+            ]
+            done = subprocess.run(
+                words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            )
             assert done.returncode != 0, words
     machine.down()
     assert os.stat(DIRECTORY).st_mode & 0o777 == 0o700

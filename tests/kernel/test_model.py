@@ -1,29 +1,40 @@
-"""Random lives of a host on a real kernel, beside a model of one sentence: for each key, the newest reference's wish.
+"""Random lives of a host on a real kernel, beside a model of one sentence: for each key, the newest
+reference's wish.
 
-The model keeps the references, and knows of the kernel only what a user would be told. After every rule the whole
-kernel is compared with it. What somebody else took away from us (`loose`) may be there or not until an event touches it,
-but it is never anything else. Which reference a `down` ends is asked of lineage.py: unit/lives.py tries that.
+The model keeps the references, and knows of the kernel only what a user would be told. After every
+rule the whole kernel is compared with it. What somebody else took away from us (`loose`) may be
+there or not until an event touches it, but it is never anything else. Which reference a `down` ends
+is asked of records/matching.py: unit/lives.py tries that.
 
-VTI_UPDOWN_EXAMPLES lives are tried (default 10: about a minute without KVM) of at most 25 rules each, with VTI_UPDOWN_SEED (default: a new one).
+VTI_UPDOWN_EXAMPLES lives are tried (default 10: about a minute without KVM) of at most 25 rules
+each, with VTI_UPDOWN_SEED (default: a new one).
 """
 
 import contextlib
 import os
 import random
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import deaths
-from events import environment
+from support.events import environment
 from unit.lives import InMemory
 from view import AddressView, LinkView, RouteView, View, records, view
 from vti_updown import event
-from vti_updown.messages import GROUP, PROTOCOL
-from vti_updown.storage import DIRECTORY
+from vti_updown.objects.link import GROUP
+from vti_updown.objects.object import PROTOCOL
+from vti_updown.records.storage import DIRECTORY
 
 EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "10"))
 SEED = int(os.environ.get("VTI_UPDOWN_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -43,7 +54,7 @@ class Connection(NamedTuple):
     ends: Ends
     mark: int
     """0: another with each CHILD_SA, as with mark=%unique."""
-    routes: dict[int, tuple[str, ...]]
+    routes: Mapping[int, tuple[str, ...]]
     virtual: bool = True
 
 
@@ -67,7 +78,7 @@ BORROWED = {ONE: 2, SIX: 4}
 """Marks of a user's own links with our endpoints."""
 DESTINATIONS = sorted({net for one in CONNECTIONS for nets in one.routes.values() for net in nets})
 
-Key = tuple[object, ...]
+Key = tuple[Any, ...]
 
 
 class Child:
@@ -184,7 +195,11 @@ class Host(RuleBasedStateMachine):
 
     def forget_stale(self) -> dict[Key, object]:
         """Ends the references of charons that are gone; what they wished for."""
-        gone = {number: one for number, one in self.references.items() if one.charon != self.machine.charon}
+        gone = {
+            number: one
+            for number, one in self.references.items()
+            if one.charon != self.machine.charon
+        }
         for number in gone:
             del self.references[number]
         return {key: value for one in gone.values() for key, value in one.wishes.items()}
@@ -198,7 +213,11 @@ class Host(RuleBasedStateMachine):
         for _, ends in [key for key in touched if key[0] == "link"]:
             other = self.borrowed(ends) and after.get(("link", ends), (0,))[0] != BORROWED[ends]
             if ("link", ends) in self.loose and not other:
-                self.loose -= {key for key in self.loose if key in after and self.link_of(key, after[key]) == ends}
+                self.loose -= {
+                    key
+                    for key in self.loose
+                    if key in after and self.link_of(key, after[key]) == ends
+                }
         for ends in list(self.foreign_addresses):
             if ("link", ends) not in after and not self.borrowed(ends):
                 del self.foreign_addresses[ends]
@@ -209,7 +228,9 @@ class Host(RuleBasedStateMachine):
             return True
         held = [one.child for one in self.references.values() if one.charon == self.machine.charon]
         return any(
-            one.connection.ends == child.connection.ends and one.mark != child.mark and one.connection != child.connection
+            one.connection.ends == child.connection.ends
+            and one.mark != child.mark
+            and one.connection != child.connection
             for one in held
         )
 
@@ -221,7 +242,11 @@ class Host(RuleBasedStateMachine):
         dies_at=st.one_of(st.none(), st.none(), st.integers(0, 30)),
     )
     def up(self, connection: Connection, family: int, same_ike: bool, dies_at: int | None) -> None:
-        ikes = [one for one in self.ikes if any(c.ike is one and c.connection.ends == connection.ends for c in self.children)]
+        ikes = [
+            one
+            for one in self.ikes
+            if any(c.ike is one and c.connection.ends == connection.ends for c in self.children)
+        ]
         if not (same_ike and ikes):
             self.last_id += 1
             ikes = [{"id": self.last_id}]
@@ -316,8 +341,16 @@ class Host(RuleBasedStateMachine):
                 self.ip(f"addr add {self.foreign_addresses[ends]} dev {link.name}")
         else:
             name = f"{link.name}x" if how == "rename" and len(link.name) < 15 else link.name
-            self.ip(f"link set {link.name} down", f"link set {link.name} name {name}", f"link set {name} up")
-            self.loose |= {key for key in self.on(ends) if key[0] == "route" or (key[0] == "address" and ":" in str(key[2]))}
+            self.ip(
+                f"link set {link.name} down",
+                f"link set {link.name} name {name}",
+                f"link set {name} up",
+            )
+            self.loose |= {
+                key
+                for key in self.on(ends)
+                if key[0] == "route" or (key[0] == "address" and ":" in str(key[2]))
+            }
 
     @precondition(lambda self: self.settled and self.references)
     @rule(which=st.integers(0, 5))
@@ -328,7 +361,9 @@ class Host(RuleBasedStateMachine):
             (ends,) = (Ends(*link[1:4]) for link in view().links if link.name == one.link)
             self.ip(f"addr del {one.address} dev {one.link}")
             self.loose |= {("address", ends, one.address)}
-            self.loose |= {key for key in self.wished() if key[0] == "route"}  # those that go along, and their equals
+            self.loose |= {
+                key for key in self.wished() if key[0] == "route"
+            }  # those that go along, and their equals
 
     @precondition(lambda self: self.settled and self.references)
     @rule(which=st.integers(0, 5))
@@ -361,7 +396,9 @@ class Host(RuleBasedStateMachine):
             self.ip(f"link del {name}")
             if ends:
                 self.loose |= self.on(ends)
-        elif name in {one.name for one in links} or (ends and ends in {Ends(*one[1:4]) for one in links}):
+        elif name in {one.name for one in links} or (
+            ends and ends in {Ends(*one[1:4]) for one in links}
+        ):
             return
         elif ends is None:
             self.ip(f"link add {name} type dummy")
@@ -383,8 +420,16 @@ class Host(RuleBasedStateMachine):
     def differences(self, seen: View) -> list[str]:
         wished = self.wished()
         names = {Ends(*one[1:4]): one.name for one in seen.links if one.kind.startswith("vti")}
-        wrong = self._links(seen, wished) + self._addresses(seen, wished, names) + self._routes(seen, wished, names)
-        policies = {(name, family): value for name, *both in seen.settings for family, value in zip((4, 6), both, strict=True)}
+        wrong = (
+            self._links(seen, wished)
+            + self._addresses(seen, wished, names)
+            + self._routes(seen, wished, names)
+        )
+        policies = {
+            (name, family): value
+            for name, *both in seen.settings
+            for family, value in zip((4, 6), both, strict=True)
+        }
         for ends, name in names.items():
             for family in (4, 6):
                 key = ("setting", ends, family)
@@ -408,7 +453,10 @@ class Host(RuleBasedStateMachine):
         wrong += [
             f"missing: {key}"
             for key, value in wished.items()
-            if key[0] == "link" and key[1] not in there and not self.borrowed(key[1]) and not self.is_loose(key, value)
+            if key[0] == "link"
+            and key[1] not in there
+            and not self.borrowed(key[1])
+            and not self.is_loose(key, value)
         ]
         names = {one.name for one in seen.links} - {one.name for one in ours}
         foreign = {one.name for one in self.start.links} | set(self.foreign_links)
@@ -416,7 +464,11 @@ class Host(RuleBasedStateMachine):
 
     def _addresses(self, seen: View, wished: dict[Key, Any], names: dict[Ends, str]) -> list[str]:
         ends = {name: one for one, name in names.items()}
-        ours = {("address", ends[one.link], one.address) for one in seen.addresses if one.protocol == PROTOCOL}
+        ours = {
+            ("address", ends[one.link], one.address)
+            for one in seen.addresses
+            if one.protocol == PROTOCOL
+        }
         wanted = {key for key in wished if key[0] == "address"}
         wrong = [f"left behind: {key}" for key in ours - wanted]
         wrong += [f"missing: {key}" for key in wanted - ours if not self.is_loose(key, 1)]
@@ -438,10 +490,17 @@ class Host(RuleBasedStateMachine):
             if one.link != names.get(ends) or one.source not in sources:
                 wrong.append(f"{one} is not by {names.get(ends)} from {source}")
         for key, value in wished.items():
-            if key[0] == "route" and key not in ours and key[1] not in self.foreign_routes and not self.is_loose(key, value):
+            if (
+                key[0] == "route"
+                and key not in ours
+                and key[1] not in self.foreign_routes
+                and not self.is_loose(key, value)
+            ):
                 wrong.append(f"missing: {key} {value}")
         foreign = {one.destination for one in seen.routes if one.link == "lan"}
-        expected = {one.destination for one in self.start.routes if one.link == "lan"} | self.foreign_routes
+        expected = {
+            one.destination for one in self.start.routes if one.link == "lan"
+        } | self.foreign_routes
         return wrong + [f"others' routes: {foreign ^ expected}"] * (foreign != expected)
 
     def teardown(self) -> None:
@@ -462,8 +521,13 @@ class Host(RuleBasedStateMachine):
 def clean(machine: Any) -> None:
     """Back to an empty host, whatever is there."""
     seen = view()
-    lines = [f"ip link del {one.name}" for one in seen.links if one.kind in ("vti", "vti6", "dummy")]
-    lines += [f"ip -{6 if ':' in one.destination else 4} route del {one.destination} dev lan" for one in own_routes(seen)]
+    lines = [
+        f"ip link del {one.name}" for one in seen.links if one.kind in ("vti", "vti6", "dummy")
+    ]
+    lines += [
+        f"ip -{6 if ':' in one.destination else 4} route del {one.destination} dev lan"
+        for one in own_routes(seen)
+    ]
     if lines:
         machine.run("sh", "-c", "\n".join(lines))
     with contextlib.suppress(FileNotFoundError):
@@ -476,6 +540,7 @@ def own_routes(seen: View) -> list[RouteView]:
 
 
 def test_the_kernel_follows_the_newest_wish_whatever_happens(machine, capfd):
+    """Random events, kills and users: after each the kernel is what the model says."""
     machine.run("ip", "addr", "add", "10.1.0.1/24", "dev", "lan")
     machine.run("ip", "addr", "add", "fd01::1/64", "dev", "lan", "nodad")
     with capfd.disabled():

@@ -1,4 +1,6 @@
-"""Tunnels that are moved to another network namespace: nothing of anybody else's is touched, here or there."""
+"""Tunnels that are moved to another network namespace: nothing of anybody else's is touched, here
+or there.
+"""
 
 import os
 import subprocess
@@ -6,7 +8,7 @@ import subprocess
 import pytest
 
 from conftest import sh
-from hosts import comes_true
+from support.stream import comes_true
 from test_setups import FULL, NET, XFRM, lines_of, person
 
 RED = ("--netns", "red", "--name", "t0")
@@ -20,11 +22,16 @@ def machine(machine):
 
 
 def red_links():
-    return [name for name in ("t0", "vti1", "vti2", "xfrm7", "xfrm8") if f" {name}@" in sh("ip -n red link")]
+    return [
+        name
+        for name in ("t0", "vti1", "vti2", "xfrm7", "xfrm8")
+        if f" {name}@" in sh("ip -n red link")
+    ]
 
 
 @pytest.mark.parametrize("changed", [{}, XFRM], ids=["vti", "xfrm"])
-def test_a_tunnel_for_a_namespace_leaves_one_with_the_same_endpoints_here_alone(machine, changed):
+def test_a_twin_with_the_same_endpoints_here_is_left_alone(machine, changed):
+    """A link is made here before it is moved, and must not take another's place."""
     machine.up(*NET, **changed)
     before = machine.state()
     (line,) = machine.event("up-client", *NET, *RED, CONNECTION="office", UNIQUEID=2, **changed)
@@ -34,7 +41,8 @@ def test_a_tunnel_for_a_namespace_leaves_one_with_the_same_endpoints_here_alone(
     assert machine.state() == before
 
 
-def test_a_dry_run_for_a_name_that_is_taken_there_changes_nothing(machine):
+def test_a_dry_run_for_a_name_taken_there_changes_nothing(machine):
+    """The rehearsal looks into the other namespace only."""
     machine.up(*NET)
     sh("ip -n red link add t0 type dummy")
     before = machine.state()
@@ -43,6 +51,7 @@ def test_a_dry_run_for_a_name_that_is_taken_there_changes_nothing(machine):
 
 
 def test_a_name_that_is_taken_here_is_free_there(machine):
+    """A link's name counts in the namespace that it is moved to."""
     sh("ip link add t0 type dummy")
     before = machine.state()
     machine.up(*NET, *RED)
@@ -51,7 +60,8 @@ def test_a_name_that_is_taken_here_is_free_there(machine):
     assert machine.state() == before and red_links() == []
 
 
-def test_flush_takes_a_tunnel_in_another_namespace_whose_records_were_lost(machine, capfd):
+def test_flush_takes_an_unrecorded_tunnel_in_a_namespace(machine, capfd):
+    """What is ours is known by its group, wherever it is."""
     before = machine.state()
     machine.up(*NET, *RED)
     sh("rm -r /run/vti-updown")
@@ -59,7 +69,8 @@ def test_flush_takes_a_tunnel_in_another_namespace_whose_records_were_lost(machi
     assert machine.state() == before and red_links() == []
 
 
-def test_a_down_takes_a_tunnel_in_another_namespace_whose_records_were_lost(machine):
+def test_a_down_takes_an_unrecorded_tunnel_in_a_namespace(machine):
+    """The records are made anew from the kernel of every named namespace."""
     before = machine.state()
     machine.up(*NET, *RED)
     sh("rm -r /run/vti-updown")
@@ -67,7 +78,7 @@ def test_a_down_takes_a_tunnel_in_another_namespace_whose_records_were_lost(mach
     assert machine.state() == before and red_links() == []
 
 
-def test_a_tunnel_that_another_namespace_has_moved_here_is_nobodys_of_ours(machine, capfd):
+def test_a_tunnel_that_another_namespace_moved_here_is_not_ours(machine, capfd):
     """As a hook that runs in the other namespace leaves it: of our group, and none of ours."""
     sh(
         "ip -n red link add xfrm7 group 7763049 type xfrm if_id 7; ip -n red link set xfrm7 netns 1 2>/dev/null || "
@@ -84,7 +95,8 @@ def test_a_tunnel_that_another_namespace_has_moved_here_is_nobodys_of_ours(machi
     assert machine.state() == before
 
 
-def test_a_link_that_has_the_old_number_in_a_namespace_made_anew_is_not_touched(machine):
+def test_an_old_number_in_a_namespace_made_anew_is_not_touched(machine):
+    """A namespace made anew gives the same numbers out again."""
     before = machine.state()
     machine.up(*NET, *RED)
     index = sh("ip -n red -o link show t0").partition(":")[0]
@@ -94,19 +106,23 @@ def test_a_link_that_has_the_old_number_in_a_namespace_made_anew_is_not_touched(
     assert machine.state() == before
 
 
-def test_a_namespace_that_has_gone_under_two_selector_pairs_is_one_line_and_their_downs_go_through(machine):
+def test_a_namespace_gone_under_two_pairs_stops_no_down(machine):
+    """It is told in one line, and both downs go through."""
     before = machine.state()
     machine.up(*NET, *RED)
     machine.up("--route", "fd00:2::/32", *RED, verb="up-client-v6")
     sh("ip netns del red")
     first = machine.event("down-client")
-    assert [line for line in first if "namespace" in line or "cannot" in line] == ["gw: there is no network namespace red"]
+    assert [line for line in first if "namespace" in line or "cannot" in line] == [
+        "gw: there is no network namespace red"
+    ]
     assert machine.status == 1
     assert machine.down(verb="down-client-v6") == ["gw: t0 down, 192.168.0.1 → 192.168.0.2"]
     assert machine.state() == before
 
 
 def test_a_tunnel_comes_back_into_a_namespace_made_anew(machine, capfd):
+    """The next up builds all of it there."""
     machine.up(*NET, *RED)
     sh("ip netns del red; ip netns add red; ip -n red link set lo up")
     assert person(capfd, "repair")[0] == 0
@@ -116,6 +132,7 @@ def test_a_tunnel_comes_back_into_a_namespace_made_anew(machine, capfd):
 
 
 def test_block_in_a_namespace(machine, capfd):
+    """when_down = block stands in the link's namespace."""
     machine.up(*FULL, *RED, "--when-down", "block")
     machine.down()
     assert lines_of("ip -n red route") == ["unreachable default proto 50 metric 4294967295"]
@@ -124,6 +141,7 @@ def test_block_in_a_namespace(machine, capfd):
 
 
 def test_lost_records_of_a_blocked_namespace(machine):
+    """What blocks there is adopted, so that no packet leaves in clear."""
     machine.up(*FULL, *RED, "--when-down", "block")
     sh("rm -r /run/vti-updown")
     machine.down(*FULL, *RED, "--when-down", "block")
@@ -132,6 +150,7 @@ def test_lost_records_of_a_blocked_namespace(machine):
 
 @pytest.mark.parametrize("kind", ["vti", "vti6"])
 def test_keys_change_in_place_in_a_namespace(machine, kind):
+    """A link in another namespace gets its new keys without being made anew."""
     changed = {} if kind == "vti" else {"ME": "fec0::1", "PEER": "fec0::2"}
     before = machine.state()
     machine.up(*NET, *RED, **changed)
@@ -145,13 +164,15 @@ def test_keys_change_in_place_in_a_namespace(machine, kind):
 
 
 @pytest.mark.parametrize("changed", [{}, XFRM], ids=["vti", "xfrm"])
-def test_a_link_in_a_namespace_that_has_lost_its_name_is_told_and_in_the_way_until_that_ends(machine, changed):
+def test_a_link_in_a_namespace_without_a_name_is_told(machine, changed):
     """As `ip netns del` leaves it while a process runs there, such as a container's."""
     before = machine.state()
     machine.up(*NET, *RED, **changed)
     container = subprocess.Popen(["ip", "netns", "exec", "red", "sleep", "infinity"])
     try:
-        assert comes_true(lambda: os.path.samefile(f"/proc/{container.pid}/ns/net", "/run/netns/red"))
+        assert comes_true(
+            lambda: os.path.samefile(f"/proc/{container.pid}/ns/net", "/run/netns/red")
+        )
         sh("ip netns del red; ip netns add red")
         machine.down(**changed)
         (line,) = machine.event("up-client", *NET, *RED, UNIQUEID=2, **changed)

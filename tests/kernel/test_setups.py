@@ -1,16 +1,18 @@
-"""Each kind of link and each setting, on the kernel: what is there while a tunnel is up, and that nothing is left of it."""
+"""Each kind of link and each setting, on the kernel: what is there while a tunnel is up, and that
+nothing is left of it.
+"""
 
 import re
 
 import pytest
 
 from conftest import sh
-from hosts import changes
-from vti_updown import people
-from vti_updown.routes import FULL_TABLE
+from support.host import changes
+from vti_updown.admin import cli as people
+from vti_updown.wishes.routes import FULL_TABLE
 
 NET = ("--route", "10.2.0.0/16")
-XFRM = {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 42, "IF_ID_OUT": 42}
+XFRM: dict[str, object] = {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 42, "IF_ID_OUT": 42}
 TUNNELS = ("vti", "vti6", "xfrm")
 
 
@@ -27,19 +29,22 @@ def is_blocked(destination):
 
 
 def alike(state):
-    """A network state without what differs each time a link is made: its number, its link-local address and the secret of it."""
+    """A network state without what differs each time a link is made: its number, its link-local
+    address and the secret of it.
+    """
     return re.sub(r"(?m)^\d+: |fe80:\S+|stable_secret:.*", "", state)
 
 
 def person(capfd, *words):
     """A command for people, as it is typed; its exit status and lines."""
     capfd.readouterr()
-    status = people.people(list(words))
+    status = people.run(list(words))
     return status, capfd.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("verb", ["up-client", "up-client-v6"])
 def test_an_if_id_has_an_xfrm_interface(machine, verb):
+    """A CHILD_SA with an if_id needs no mark."""
     before = machine.state()
     assert machine.up(*NET, "--route", "fd00:2::/32", verb=verb, **XFRM)[0].startswith(
         "gw: xfrm42 up, 192.168.0.1 → 192.168.0.2, if_id 42, "
@@ -52,6 +57,7 @@ def test_an_if_id_has_an_xfrm_interface(machine, verb):
 
 
 def test_an_xfrm_interface_is_shared_and_the_last_one_takes_it(machine):
+    """All peers of one if_id are on one link."""
     before = machine.state()
     machine.up(*NET, **XFRM)
     machine.up("--route", "10.9.0.0/16", PEER="192.168.0.3", PEER_ID="pluto", UNIQUEID=2, **XFRM)
@@ -66,16 +72,21 @@ def test_an_xfrm_interface_is_shared_and_the_last_one_takes_it(machine):
 
 
 def test_two_if_ids_have_a_link_each_way(machine):
+    """Packets leave by one and come in by the other."""
     before = machine.state()
     ids = XFRM | {"IF_ID_IN": 7, "IF_ID_OUT": 8}
     machine.up(*NET, **ids)
-    assert machine.routes("xfrm8") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"] and machine.routes("xfrm7") == []
+    assert (
+        machine.routes("xfrm8") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
+        and machine.routes("xfrm7") == []
+    )
     assert machine.setting(4, "xfrm7", "rp_filter") == "2"
     machine.down(**ids)
     assert machine.state() == before
 
 
-def test_an_xfrm_interface_that_the_administrator_made_is_borrowed(machine):
+def test_the_administrators_xfrm_interface_is_borrowed(machine):
+    """It is used, and neither changed nor deleted."""
     sh("ip link add ipsec0 type xfrm if_id 42; ip link set ipsec0 up")
     before = machine.state()
     assert machine.up(*NET, **XFRM)[0].startswith("gw: ipsec0 up")
@@ -85,8 +96,14 @@ def test_an_xfrm_interface_that_the_administrator_made_is_borrowed(machine):
 
 @pytest.mark.parametrize("kind", TUNNELS)
 def test_a_tunnel_is_bound_to_an_underlying_link(machine, kind):
+    """`device` is what `ip link add … dev` means."""
     before = machine.state()
-    changed = {"vti": {}, "vti6": {"ME": "fec0::1", "PEER": "fec0::2"}, "xfrm": XFRM}[kind]
+    by_kind: dict[str, dict[str, object]] = {
+        "vti": {},
+        "vti6": {"ME": "fec0::1", "PEER": "fec0::2"},
+        "xfrm": XFRM,
+    }
+    changed = by_kind[kind]
     machine.up(*NET, "--device", "eth0", "--name", "t0", **changed)
     assert "t0@eth0" in sh("ip link show t0")
     machine.down(**changed)
@@ -94,17 +111,26 @@ def test_a_tunnel_is_bound_to_an_underlying_link(machine, kind):
 
 
 def test_an_underlying_link_that_is_not_there_is_an_error(machine):
+    """The line says which setting to correct."""
     before = machine.state()
     (line,) = machine.event("up-client", *NET, "--device", "wan7")
-    assert line == "error: gw: there is no link wan7 to bind the tunnel to; correct device in the settings"
+    assert (
+        line
+        == "error: gw: there is no link wan7 to bind the tunnel to; correct device in the settings"
+    )
     assert machine.status == 1 and machine.state() == before
 
 
 @pytest.mark.parametrize("changed", [{}, {"ME": "fec0::1", "PEER": "fec0::2"}], ids=["vti", "vti6"])
 def test_one_link_for_all_peers(machine, changed):
+    """With remote = any one VTI serves every peer."""
     before = machine.state()
     machine.up("--remote", "any", "--route", "10.3.0.7/32", **changed)
-    other = changed | {"PEER": "fec0::3" if changed else "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2}
+    other = changed | {
+        "PEER": "fec0::3" if changed else "192.168.0.3",
+        "PEER_ID": "pluto",
+        "UNIQUEID": 2,
+    }
     machine.up("--remote", "any", "--route", "10.3.0.8/32", **other)
     assert "remote any" in sh("ip -d link show vti1") and machine.links() == ["vti1"]
     machine.down(**changed)
@@ -116,11 +142,14 @@ def test_one_link_for_all_peers(machine, changed):
 FULL = ("--route", "0.0.0.0/0", "--route", "::/0")
 
 
-def test_a_full_tunnel_in_both_families_leaves_the_lan_and_the_peer_outside(machine):
+def test_a_full_tunnel_leaves_the_lan_and_the_peer_outside(machine):
+    """In both families the LAN answers and IKE goes by the uplink."""
     before = machine.state()
     machine.up(*FULL)
     machine.up(*FULL, verb="up-client-v6")
-    assert "dev vti1 table" in sh("ip route get 8.8.8.8") and "dev vti1 table" in sh("ip -6 route get 2001:db8::1")
+    assert "dev vti1 table" in sh("ip route get 8.8.8.8") and "dev vti1 table" in sh(
+        "ip -6 route get 2001:db8::1"
+    )
     for outside in ("192.168.0.2", "192.168.0.9"):
         assert "dev eth0" in sh(f"ip route get {outside}")
     assert lines_of("ip rule") == [
@@ -141,13 +170,15 @@ def test_a_full_tunnel_in_both_families_leaves_the_lan_and_the_peer_outside(mach
     assert machine.state() == before
 
 
-def test_the_peer_is_not_reached_through_its_own_tunnel_while_the_uplink_is_away(machine):
+def test_a_peer_is_never_reached_through_its_own_tunnel(machine):
+    """While the uplink is away its packets go nowhere."""
     machine.up(*FULL)
     sh("ip link set eth0 down")
     assert is_blocked("192.168.0.2")
 
 
-def test_the_newest_of_two_full_tunnels_has_the_traffic_and_the_other_has_it_back(machine):
+def test_the_newest_full_tunnel_has_the_traffic(machine):
+    """The other one has it back when that goes."""
     before = machine.state()
     other = {"PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2, "MARK_IN": 3, "MARK_OUT": 3}
     machine.up(*FULL)
@@ -161,6 +192,7 @@ def test_the_newest_of_two_full_tunnels_has_the_traffic_and_the_other_has_it_bac
 
 
 def test_metrics_choose_between_two_gateways(machine):
+    """Both routes stand, and the lower metric is used."""
     before = machine.state()
     other = {"PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2}
     machine.up(*NET, "--metric", "10")
@@ -172,21 +204,40 @@ def test_metrics_choose_between_two_gateways(machine):
     assert machine.state() == before
 
 
-def test_routes_have_the_table_metric_and_source_that_they_ask_for(machine):
+def test_routes_have_the_table_metric_and_source_asked_for(machine):
+    """What a route says of itself comes before the connection's settings."""
     before = machine.state()
     sh("ip addr add 10.1.0.1/32 dev lo")
-    machine.up("--route", "10.2.0.0/16,table=77,metric=5,src=10.1.0.1", "--route", "10.9.0.0/16", "--table", "78")
-    assert lines_of("ip route show table 77") == ["10.2.0.0/16 dev vti1 proto 50 scope link src 10.1.0.1 metric 5"]
-    assert lines_of("ip route show table 78") == ["10.9.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1"]
+    machine.up(
+        "--route",
+        "10.2.0.0/16,table=77,metric=5,src=10.1.0.1",
+        "--route",
+        "10.9.0.0/16",
+        "--table",
+        "78",
+    )
+    assert lines_of("ip route show table 77") == [
+        "10.2.0.0/16 dev vti1 proto 50 scope link src 10.1.0.1 metric 5"
+    ]
+    assert lines_of("ip route show table 78") == [
+        "10.9.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1"
+    ]
     machine.down()
     sh("ip addr del 10.1.0.1/32 dev lo")
     assert machine.state() == before
 
 
 def test_addresses_of_the_settings_stand_in_for_the_virtual_ip(machine):
+    """A cloud's inner addresses are set by hand."""
     before = machine.state()
     machine.up(
-        "--no-routes", "--address", "169.254.21.2/30", "--address", "10.99.0.1 peer 10.99.0.2", "--address", "fd00:9::1/64"
+        "--no-routes",
+        "--address",
+        "169.254.21.2/30",
+        "--address",
+        "10.99.0.1 peer 10.99.0.2",
+        "--address",
+        "fd00:9::1/64",
     )
     assert [line.partition(" scope")[0] for line in lines_of("ip addr show vti1") if line.startswith("inet ")] == [
         "inet 169.254.21.2/30", "inet 10.99.0.1 peer 10.99.0.2/32"
@@ -198,7 +249,8 @@ def test_addresses_of_the_settings_stand_in_for_the_virtual_ip(machine):
     assert machine.state() == before
 
 
-def test_the_mtu_leaves_room_for_esp_and_the_settings_have_the_last_word(machine):
+def test_the_mtu_leaves_room_for_esp_unless_it_is_set(machine):
+    """The settings have the last word."""
     machine.up(*NET)
     assert "mtu 1406" in sh("ip link show vti1")
     machine.up(*NET, "--mtu", "1380", UNIQUEID=2)
@@ -208,12 +260,14 @@ def test_the_mtu_leaves_room_for_esp_and_the_settings_have_the_last_word(machine
 
 
 def test_a_route_with_an_mtu_of_its_own_makes_the_links_smaller(machine):
+    """The path's MTU counts, not only the uplink's."""
     sh("ip route add 192.168.0.2 dev eth0 mtu 1428")
     machine.up(*NET)
     assert "mtu 1342" in sh("ip link show vti1")
 
 
 def test_the_mss_is_clamped_and_the_table_goes_with_the_tunnel(machine):
+    """nftables has our table only while the tunnel is up."""
     before = machine.state()
     machine.up(*NET, "--mss", "path")
     assert "size set 1366" in sh("nft list table inet vti-updown-vti1")
@@ -222,21 +276,27 @@ def test_the_mss_is_clamped_and_the_table_goes_with_the_tunnel(machine):
 
 
 def test_a_vrf_has_the_link_and_its_routes(machine):
+    """The routes go into the VRF's own table."""
     sh("ip link add blue type vrf table 100; ip link set blue up")
     before = machine.state()
     machine.up(*NET, "--vrf", "blue")
     assert "master blue" in sh("ip link show vti1")
-    assert "10.2.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1" in lines_of("ip route show table 100")
+    assert "10.2.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1" in lines_of(
+        "ip route show table 100"
+    )
     machine.down()
     assert machine.state() == before
 
 
 def test_a_link_that_changes_its_vrf_keeps_what_is_on_it(machine):
+    """The kernel takes addresses and routes away, and they are put back."""
     sh("ip link add blue type vrf table 100; ip link set blue up")
     before = machine.state()
     machine.up(*NET)
     machine.up(*NET, "--vrf", "blue", UNIQUEID=2)
-    assert "10.2.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1" in lines_of("ip route show table 100")
+    assert "10.2.0.0/16 dev vti1 proto 50 scope link src 10.3.0.1" in lines_of(
+        "ip route show table 100"
+    )
     assert machine.addresses("vti1") == ["10.3.0.1/32"]
     machine.down(UNIQUEID=2)
     assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
@@ -245,14 +305,18 @@ def test_a_link_that_changes_its_vrf_keeps_what_is_on_it(machine):
 
 
 def test_a_vrf_that_is_not_there_is_an_error(machine):
+    """The line says how to make it."""
     before = machine.state()
     (line,) = machine.event("up-client", *NET, "--vrf", "blue")
-    assert line == "error: gw: there is no VRF blue; make it: ip link add blue type vrf table NUMBER"
+    assert (
+        line == "error: gw: there is no VRF blue; make it: ip link add blue type vrf table NUMBER"
+    )
     assert machine.state() == before
 
 
 @pytest.mark.parametrize("changed", [{}, XFRM], ids=["vti", "xfrm"])
-def test_a_link_in_another_namespace_has_addresses_and_routes_there(machine, changed):
+def test_a_link_in_a_namespace_has_all_that_is_on_it_there(machine, changed):
+    """Its outer packets are still routed here."""
     sh("ip netns add red; ip -n red link set lo up")
     before = machine.state()
     machine.up(*FULL, "--netns", "red", "--name", "t0", **changed)
@@ -268,10 +332,14 @@ def test_a_link_in_another_namespace_has_addresses_and_routes_there(machine, cha
     sh("ip netns del red")
 
 
-def test_a_namespace_that_is_not_there_is_an_error_and_one_that_has_gone_is_none(machine):
+def test_a_missing_namespace_is_an_error_for_an_up_only(machine):
+    """A tunnel whose namespace has gone is gone with it."""
     before = machine.state()
     (line,) = machine.event("up-client", *NET, "--netns", "red")
-    assert line == "error: gw: there is no network namespace red; make it: ip netns add red" and machine.status == 2
+    assert (
+        line == "error: gw: there is no network namespace red; make it: ip netns add red"
+        and machine.status == 2
+    )
     assert machine.state() == before
     machine.down()
     sh("ip netns add red")
@@ -282,38 +350,51 @@ def test_a_namespace_that_is_not_there_is_an_error_and_one_that_has_gone_is_none
 
 
 def test_multicast_link_local_and_sysctls(machine):
+    """What OSPF and Babel need is set on the link."""
     before = machine.state()
     machine.up(*NET, "--multicast", "--link-local", "fe80::7", "--sysctl", "ipv4.rp_filter=2")
     assert "MULTICAST" in sh("ip link show vti1")
-    assert [line.split()[1] for line in lines_of("ip -6 addr show vti1") if "inet6" in line] == ["fe80::7/64"]
+    assert [line.split()[1] for line in lines_of("ip -6 addr show vti1") if "inet6" in line] == [
+        "fe80::7/64"
+    ]
     assert machine.setting(4, "vti1", "rp_filter") == "2"
     machine.down()
     assert machine.state() == before
 
 
 def test_block_leaves_no_way_but_the_tunnel(machine, capfd):
+    """While it is down its networks cannot be reached in clear."""
     before = machine.state()
     machine.up(*NET, "--when-down", "block")
     assert "dev vti1" in sh("ip route get 10.2.0.1")
     sh("ip link del vti1")  # whatever happens to the link
     assert is_blocked("10.2.0.1")
     assert machine.down() == ["gw: vti1 down, 192.168.0.1 → 192.168.0.2, 10.2.0.0/16 blocked"]
-    assert machine.routes() == ["default via 192.168.0.254 dev eth0", "unreachable 10.2.0.0/16 proto 50 metric 4294967295"]
+    assert machine.routes() == [
+        "default via 192.168.0.254 dev eth0",
+        "unreachable 10.2.0.0/16 proto 50 metric 4294967295",
+    ]
     machine.restart_charon()
     assert person(capfd, "flush", "--stale")[0] == 0
     assert is_blocked("10.2.0.1")
-    assert person(capfd, "release", "gw") == (0, ["ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295"])
+    assert person(capfd, "release", "gw") == (
+        0,
+        ["ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295"],
+    )
     assert machine.state() == before
 
 
-def test_a_blocked_full_tunnel_lets_nothing_out_but_to_the_lan_and_the_peer(machine, capfd):
+def test_a_blocked_full_tunnel_lets_only_lan_and_peer_out(machine, capfd):
+    """A kill switch for all traffic."""
     before = machine.state()
     for verb in ("up-client", "up-client-v6"):
         machine.up(*FULL, "--when-down", "block", verb=verb)
     for verb in ("down-client", "down-client-v6"):
         machine.down(verb=verb)
     assert is_blocked("8.8.8.8") and is_blocked("2001:db8::1")
-    assert "dev eth0" in sh("ip route get 192.168.0.2") and "dev eth0" in sh("ip route get 192.168.0.9")
+    assert "dev eth0" in sh("ip route get 192.168.0.2") and "dev eth0" in sh(
+        "ip route get 192.168.0.9"
+    )
     machine.up(*FULL, "--when-down", "block")
     assert "dev vti1" in sh("ip route get 8.8.8.8")
     machine.down()
@@ -322,12 +403,15 @@ def test_a_blocked_full_tunnel_lets_nothing_out_but_to_the_lan_and_the_peer(mach
 
 
 def test_keep_leaves_the_link_its_ifindex_and_its_routes(machine, capfd):
+    """Firewalls and routing daemons hold on to the ifindex."""
     before = machine.state()
     keep = (*NET, "--when-down", "keep", "--address", "169.254.21.2/30")
     machine.up(*keep)
     index = ifindex("vti1")
     assert machine.down() == ["gw: vti1 stays without a CHILD_SA, as when_down says"]
-    assert machine.addresses("vti1") == ["169.254.21.2/30"] and machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link"]
+    assert machine.addresses("vti1") == ["169.254.21.2/30"] and machine.routes("vti1") == [
+        "10.2.0.0/16 proto 50 scope link"
+    ]
     machine.up(*keep, UNIQUEID=9, MARK_IN=9, MARK_OUT=9)  # mark=%unique: the keys follow
     assert "okey 0.0.0.9" in sh("ip -d link show vti1") and ifindex("vti1") == index
     machine.down(UNIQUEID=9, MARK_IN=9, MARK_OUT=9)
@@ -336,6 +420,7 @@ def test_keep_leaves_the_link_its_ifindex_and_its_routes(machine, capfd):
 
 
 def test_settings_that_no_longer_keep_let_go_at_the_next_up(machine):
+    """The settings of the newest up decide what stands."""
     before = machine.state()
     machine.up(*NET, "--when-down", "keep")
     machine.down()
@@ -360,7 +445,8 @@ routes = ["10.2.0.0/16", "fd00:2::/32"]
 """
 
 
-def test_prepare_sets_up_what_an_up_takes_over_and_release_takes_it_away(machine, capfd):
+def test_what_prepare_sets_up_an_up_takes_over(machine, capfd):
+    """release takes it away in the end."""
     before = machine.state()
     file = config(GW + 'when_down = "keep"\n')
     status, lines = person(capfd, "prepare", *file)
@@ -381,6 +467,7 @@ def test_prepare_sets_up_what_an_up_takes_over_and_release_takes_it_away(machine
 
 
 def test_release_of_a_tunnel_that_is_up_leaves_it_up(machine, capfd):
+    """Only what stands without a CHILD_SA is let go."""
     before = machine.state()
     file = config(GW + 'when_down = "block"\n')
     person(capfd, "prepare", *file)
@@ -406,17 +493,29 @@ def test_release_of_a_tunnel_that_is_up_leaves_it_up(machine, capfd):
     ],
 )  # fmt: skip
 def test_what_cannot_be_prepared_is_told_and_changes_nothing(machine, capfd, text, words, line):
+    """The line says what is missing in the settings."""
     before = machine.state()
     assert person(capfd, "prepare", *words, *config(text)) == (2, [line])
     assert machine.state() == before
 
 
 def test_the_users_commands_get_the_event_and_the_link(machine):
+    """They see PLUTO_* and the link's name."""
     sh("mkdir -p /run/test")
-    machine.up(*NET, "--up", 'echo "$PLUTO_VERB $VTI_UPDOWN_IFNAME" >> /run/test/log', "--down", "env >> /run/test/log")
+    machine.up(
+        *NET,
+        "--up",
+        'echo "$PLUTO_VERB $VTI_UPDOWN_IFNAME" >> /run/test/log',
+        "--down",
+        "env >> /run/test/log",
+    )
     machine.down("--down", "false")  # that of its up is run
     told = sh("cat /run/test/log").splitlines()
-    assert told[0] == "up-client vti1" and "PLUTO_VERB=down-client" in told and "VTI_UPDOWN_IFNAME=vti1" in told
+    assert (
+        told[0] == "up-client vti1"
+        and "PLUTO_VERB=down-client" in told
+        and "VTI_UPDOWN_IFNAME=vti1" in told
+    )
     assert {line.partition("=")[0] for line in told[1:] if not line.startswith("PLUTO_")} <= {
         "PATH",
         "VTI_UPDOWN_IFNAME",
@@ -437,20 +536,32 @@ def test_the_users_commands_get_the_event_and_the_link(machine):
     ],
 )
 def test_a_command_that_fails_is_told_and_the_tunnel_stays(machine, monkeypatch, command, fault):
-    monkeypatch.setattr("vti_updown.commands.SECONDS", 1)
+    """The exit status is 1, and the last line that it printed is shown."""
+    monkeypatch.setattr("vti_updown.hook.user_command.SECONDS", 1)
     lines = machine.event("up-client", *NET, "--up", command)
     assert lines[-1] == f"warning: its up command {fault}" and machine.status == 1
     assert machine.links() == ["vti1"]
 
 
 def test_a_failed_up_runs_no_command_and_neither_does_its_down(machine):
+    """There is no tunnel that the command could be about."""
     sh("mkdir -p /run/test")
-    machine.event("up-client", *NET, "--vrf", "blue", "--up", "touch /run/test/up", "--down", "touch /run/test/down")
+    machine.event(
+        "up-client",
+        *NET,
+        "--vrf",
+        "blue",
+        "--up",
+        "touch /run/test/up",
+        "--down",
+        "touch /run/test/down",
+    )
     machine.down()
     assert sh("ls /run/test") == ""
 
 
 def test_a_tunnel_whose_settings_broke_since_goes_down(machine):
+    """A down goes by what its up recorded."""
     before = machine.state()
     file = config(GW)
     machine.up(*file)
@@ -466,7 +577,10 @@ SETUPS = [
     (FULL, {}),
     ((*FULL, "--when-down", "block"), XFRM),
     ((*NET, "--when-down", "keep", "--mss", "1200", "--address", "10.99.0.1 peer 10.99.0.2"), XFRM),
-    ((*NET, "--multicast", "--mtu", "1300", "--sysctl", "ipv4.rp_filter=2"), XFRM | {"IF_ID_IN": 7, "IF_ID_OUT": 8}),
+    (
+        (*NET, "--multicast", "--mtu", "1300", "--sysctl", "ipv4.rp_filter=2"),
+        XFRM | {"IF_ID_IN": 7, "IF_ID_OUT": 8},
+    ),
     ((*NET, "--device", "eth0"), {}),
     (("--remote", "any", *NET), {}),
 ]
@@ -474,6 +588,7 @@ SETUPS = [
 
 @pytest.mark.parametrize(("flags", "changed"), SETUPS)
 def test_a_dry_runs_commands_make_what_the_hook_makes(machine, flags, changed):
+    """For every kind of set-up, pasted into a shell."""
     before = machine.state()
     script = machine.event("up-client", *flags, "--dry-run", **changed)
     assert machine.state() == before
@@ -482,7 +597,9 @@ def test_a_dry_runs_commands_make_what_the_hook_makes(machine, flags, changed):
     for line in reversed(script):
         if line.startswith("ip link add"):
             sh(f"ip link del {line.split()[3]}")
-    sh("ip rule flush proto 50; ip route flush table all proto 50 2>/dev/null || :; nft flush ruleset")
+    sh(
+        "ip rule flush proto 50; ip route flush table all proto 50 2>/dev/null || :; nft flush ruleset"
+    )
     assert machine.state() == before
     machine.up(*flags, **changed)
     assert changes(alike(pasted), alike(machine.state())) == []
@@ -490,19 +607,25 @@ def test_a_dry_runs_commands_make_what_the_hook_makes(machine, flags, changed):
 
 @pytest.mark.parametrize(("flags", "changed"), SETUPS)
 def test_repair_puts_back_everything_of_every_setup(machine, capfd, flags, changed):
+    """Whatever of a set-up is taken away comes back."""
     machine.up(*flags, **changed)
     made = machine.state()
-    sh("ip rule flush proto 50; ip route flush table all proto 50 2>/dev/null || :; nft flush ruleset")
+    sh(
+        "ip rule flush proto 50; ip route flush table all proto 50 2>/dev/null || :; nft flush ruleset"
+    )
     for link in re.findall(r"^\d+: ((?:vti|xfrm)\d+)[@:]", sh("ip link"), re.M):
         sh(f"ip link del {link}")
     assert person(capfd, "repair")[0] == 0
     assert changes(alike(made), alike(machine.state())) == []
     machine.down(**changed)
     assert person(capfd, "flush", "--force")[0] == 0
-    assert not re.search("vti1|xfrm[78]|xfrm42", sh("ip link")) and "proto 50" not in sh("ip rule; ip route show table all")
+    assert not re.search("vti1|xfrm[78]|xfrm42", sh("ip link")) and "proto 50" not in sh(
+        "ip rule; ip route show table all"
+    )
 
 
 def test_kind_and_local_end_are_those_of_the_settings(machine):
+    """The settings come before the event."""
     before = machine.state()
     both = {"IF_ID_IN": 42, "IF_ID_OUT": 42}
     machine.up(*NET, "--kind", "vti", "--local", "any", **both)
@@ -515,12 +638,15 @@ def test_kind_and_local_end_are_those_of_the_settings(machine):
 
 
 def test_prepare_of_an_if_id_needs_no_endpoints(machine, capfd):
+    """An XFRM interface has none."""
     before = machine.state()
-    file = config('[connection.gw]\nif_id = [42, 43]\nroutes = ["10.2.0.0/16"]\nwhen_down = "keep"\nname = "x{if_id:08x}"\n')
-    assert person(capfd, "prepare", *file)[0] == 0
-    assert machine.routes("x0000002b") == ["10.2.0.0/16 proto 50 scope link"] and "xfrm if_id 0x2a" in sh(
-        "ip -d link show x0000002a"
+    file = config(
+        '[connection.gw]\nif_id = [42, 43]\nroutes = ["10.2.0.0/16"]\nwhen_down = "keep"\nname = "x{if_id:08x}"\n'
     )
+    assert person(capfd, "prepare", *file)[0] == 0
+    assert machine.routes("x0000002b") == [
+        "10.2.0.0/16 proto 50 scope link"
+    ] and "xfrm if_id 0x2a" in sh("ip -d link show x0000002a")
     ids = XFRM | {"IF_ID_IN": 42, "IF_ID_OUT": 43}
     assert machine.up(*file, **ids)[0].startswith("gw: x0000002b, x0000002a up")
     machine.down(**ids)
@@ -550,7 +676,9 @@ def test_a_kept_link_follows_an_if_id_that_is_new_each_time(machine, capfd, name
 
 
 def test_make_before_break_with_unique_if_ids_loses_no_route(machine):
-    """The newest link has the route, and the old one's down does not take it along; in both families."""
+    """The newest link has the route, and the old one's down does not take it along; in both
+    families.
+    """
     before = machine.state()
     old, new = (XFRM | {"IF_ID_IN": n, "IF_ID_OUT": n, "UNIQUEID": n} for n in (7, 8))
     both = (*NET, "--route", "fd00:2::/32")
@@ -559,7 +687,9 @@ def test_make_before_break_with_unique_if_ids_loses_no_route(machine):
         machine.up(*both, verb="up-client-v6", **ids)
     machine.down(**old)
     machine.down(verb="down-client-v6", **old)
-    assert "dev xfrm8" in sh("ip route get 10.2.0.1") and "dev xfrm8" in sh("ip -6 route get fd00:2::1")
+    assert "dev xfrm8" in sh("ip route get 10.2.0.1") and "dev xfrm8" in sh(
+        "ip -6 route get fd00:2::1"
+    )
     machine.down(**new)
     machine.down(verb="down-client-v6", **new)
     assert machine.state() == before

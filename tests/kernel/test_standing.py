@@ -1,4 +1,6 @@
-"""What stands while no CHILD_SA does: it outlives whatever may go wrong, and nobody is left with more of it than was asked."""
+"""What stands while no CHILD_SA does: it outlives whatever may go wrong, and nobody is left with
+more of it than was asked.
+"""
 
 import pytest
 
@@ -10,13 +12,16 @@ KEEP, BLOCK = ("--when-down", "keep"), ("--when-down", "block")
 
 
 def rw(number):
-    """An up of a client whose gateway hands out another virtual IP, and charon another if_id, each time."""
+    """An up of a client whose gateway hands out another virtual IP, and charon another if_id, each
+    time.
+    """
     ip = f"10.3.0.{number}"
     return XFRM | {"MY_CLIENT": f"{ip}/32", "MY_SOURCEIP": ip, "MY_SOURCEIP4_1": ip, "UNIQUEID": number,
                    "IF_ID_IN": number, "IF_ID_OUT": number}  # fmt: skip
 
 
 def test_another_virtual_ip_each_time_leaves_one_link_standing(machine, capfd):
+    """A laptop that gets a new address each time has one standing link."""
     before = machine.state()
     for number in (5, 6, 7):
         machine.up(*NET, *KEEP, **rw(number))
@@ -27,7 +32,8 @@ def test_another_virtual_ip_each_time_leaves_one_link_standing(machine, capfd):
     assert machine.state() == before
 
 
-def test_a_keep_of_the_old_if_id_goes_when_the_new_one_is_up_first(machine):
+def test_the_standing_link_of_an_old_if_id_goes(machine):
+    """With if_id=%unique the new CHILD_SA replaces what stood for the old one."""
     machine.up(*NET, *KEEP, **rw(5))
     machine.up(*NET, *KEEP, **rw(6))
     machine.down(**rw(5))
@@ -46,6 +52,7 @@ when_down = "WHAT"
 
 @pytest.mark.parametrize("what", ["keep", "block"])
 def test_a_prepare_that_fails_leaves_what_stood(machine, capfd, what):
+    """A wrong setting must not open a kill switch."""
     assert person(capfd, "prepare", *config(GW.replace("WHAT", what)))[0] == 0
     told = records()
     bad = (
@@ -63,6 +70,7 @@ def test_a_prepare_that_fails_leaves_what_stood(machine, capfd, what):
 
 @pytest.mark.parametrize("what", ["keep", "block"])
 def test_prepare_twice_is_as_once(machine, capfd, what):
+    """A unit may run it again."""
     before = machine.state()
     file = config(GW.replace("WHAT", what))
     for _ in range(2):
@@ -74,7 +82,8 @@ def test_prepare_twice_is_as_once(machine, capfd, what):
     assert machine.state() == before
 
 
-def test_prepare_moves_a_link_whose_endpoints_have_changed_in_the_settings(machine, capfd):
+def test_prepare_moves_a_link_whose_endpoints_have_changed(machine, capfd):
+    """The link keeps its ifindex."""
     text = GW.replace("WHAT", "keep") + 'name = "t0"\n'
     assert person(capfd, "prepare", *config(text))[0] == 0
     index = ifindex("t0")
@@ -84,13 +93,17 @@ def test_prepare_moves_a_link_whose_endpoints_have_changed_in_the_settings(machi
 
 
 def test_one_link_of_two_connections_of_which_one_keeps(machine, capfd):
+    """The link stays for the one that keeps it."""
     before = machine.state()
     other = {"CONNECTION": "other", "PEER_CLIENT": "10.9.0.0/16"}
     machine.up(*NET, *KEEP)
     machine.up("--route", "10.9.0.0/16", **other)
     machine.down()
     machine.down(**other)
-    assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link"] and machine.addresses("vti1") == []
+    assert (
+        machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link"]
+        and machine.addresses("vti1") == []
+    )
     machine.up("--route", "10.9.0.0/16", **other)
     assert person(capfd, "release", "gw")[0] == 0
     assert machine.routes("vti1") == ["10.9.0.0/16 proto 50 scope link src 10.3.0.1"]
@@ -99,6 +112,7 @@ def test_one_link_of_two_connections_of_which_one_keeps(machine, capfd):
 
 
 def test_selector_pairs_of_one_child_sa_each_block_their_own(machine, capfd):
+    """Each pair's networks are blocked by themselves."""
     before = machine.state()
     pairs = [{"PEER_CLIENT": net} for net in ("10.2.0.0/16", "10.9.0.0/16")]
     for pair in pairs:
@@ -112,6 +126,7 @@ def test_selector_pairs_of_one_child_sa_each_block_their_own(machine, capfd):
 
 
 def test_release_while_another_connection_shares_the_rules(machine, capfd):
+    """Shared rules stay for the other one."""
     before = machine.state()
     other = {"CONNECTION": "other", "PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2}
     machine.up(*FULL, *BLOCK)
@@ -132,7 +147,8 @@ def lose_records():
     sh("rm -r /run/vti-updown")
 
 
-def test_a_full_tunnel_whose_records_were_lost_goes_with_its_rules(machine):
+def test_an_unrecorded_full_tunnel_goes_with_its_rules(machine):
+    """The rules are known by our protocol number."""
     before = machine.state()
     machine.up(*FULL)
     lose_records()
@@ -140,7 +156,8 @@ def test_a_full_tunnel_whose_records_were_lost_goes_with_its_rules(machine):
     assert machine.state() == before
 
 
-def test_a_blocked_full_tunnel_whose_records_were_lost_stays_blocked(machine, capfd):
+def test_an_unrecorded_full_tunnel_stays_blocked(machine, capfd):
+    """Losing the records must not open a kill switch."""
     before = machine.state()
     machine.up(*FULL, *BLOCK)
     lose_records()
@@ -151,6 +168,7 @@ def test_a_blocked_full_tunnel_whose_records_were_lost_stays_blocked(machine, ca
 
 
 def test_a_kept_tunnel_whose_records_were_lost_is_kept(machine, capfd):
+    """What stands is adopted from the kernel."""
     before = machine.state()
     machine.up(*NET, *KEEP)
     lose_records()
@@ -161,6 +179,7 @@ def test_a_kept_tunnel_whose_records_were_lost_is_kept(machine, capfd):
 
 
 def test_a_clamp_whose_records_were_lost_goes_with_its_link(machine, capfd):
+    """It is found by its link's name."""
     before = machine.state()
     for words in (["down"], ["flush", "--force"]):
         machine.up(*NET, "--mss", "1200")
@@ -173,11 +192,13 @@ def test_a_clamp_whose_records_were_lost_goes_with_its_link(machine, capfd):
 
 
 def test_repair_finds_nothing_wrong_with_a_clamp(machine, capfd):
+    """What nft shows is read back as it was put."""
     machine.up(*NET, "--mss", "1200")
     assert person(capfd, "repair") == (0, ["nothing to repair"])
 
 
-def test_both_links_of_two_if_ids_are_clamped_and_the_down_names_the_same_as_the_up(machine):
+def test_both_links_of_two_if_ids_are_clamped(machine):
+    """The down names the same link as the up did."""
     before = machine.state()
     sh("mkdir -p /run/test")
     ids = XFRM | {"IF_ID_IN": 7, "IF_ID_OUT": 8}
@@ -198,7 +219,8 @@ def test_both_links_of_two_if_ids_are_clamped_and_the_down_names_the_same_as_the
 
 
 @pytest.mark.parametrize("name", ['a"b', "vti*", "a\\b", "a;b", "a{{b".replace("{{", "(")])
-def test_a_name_that_nft_does_not_take_is_told_and_clamps_nobody_else(machine, name):
+def test_a_name_that_nft_does_not_take_clamps_nobody_else(machine, name):
+    """A line says which names nft takes."""
     before = machine.state()
     lines = machine.event("up-client", *NET, "--mss", "1200", "--name", name)
     assert machine.status == 0, lines
@@ -210,6 +232,7 @@ def test_a_name_that_nft_does_not_take_is_told_and_clamps_nobody_else(machine, n
 
 
 def test_settings_of_a_link_are_not_applied_to_a_borrowed_one(machine, capfd):
+    """A borrowed link is never changed."""
     sh(
         "ip link add blue type vrf table 100; ip link set blue up;"
         "ip link add ipsec0 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2; ip link set ipsec0 up mtu 1390"
@@ -232,6 +255,7 @@ def test_settings_of_a_link_are_not_applied_to_a_borrowed_one(machine, capfd):
 
 
 def test_a_link_local_address_of_the_kernels_comes_back(machine):
+    """When nobody wants one of his own any more."""
     machine.up(*NET)
     machine.up(*NET, "--link-local", "fe80::7", UNIQUEID=2)
     assert "fe80::7" in sh("ip -6 addr show vti1")
@@ -240,6 +264,7 @@ def test_a_link_local_address_of_the_kernels_comes_back(machine):
 
 
 def test_an_address_with_the_same_other_side_stays(machine):
+    """Two addresses with one peer are two objects."""
     other = {"CONNECTION": "other", "UNIQUEID": 2}
     machine.up(*NET, "--address", "10.99.0.1 peer 10.99.0.9")
     machine.up(*NET, "--address", "10.99.0.2 peer 10.99.0.9", **other)
@@ -248,6 +273,7 @@ def test_an_address_with_the_same_other_side_stays(machine):
 
 
 def test_the_report_names_only_the_links_of_its_event(machine):
+    """A line of the log is about one event."""
     machine.up(*NET)
     with machine.person():
         machine.up("--route", "10.9.0.0/16", CONNECTION="other")
@@ -263,7 +289,8 @@ def test_the_report_names_only_the_links_of_its_event(machine):
     ("verb", "changed"),
     [("up-client", {"ME": "fec0::1", "PEER": "fec0::2"}), ("up-client-v6", {})],
 )
-def test_a_full_tunnel_of_the_other_family_leaves_the_peer_outside(machine, verb, changed):
+def test_a_full_tunnel_of_the_other_family_leaves_ike_outside(machine, verb, changed):
+    """MOBIKE tries the peer's addresses of both families."""
     machine.up(*FULL, *BLOCK, verb=verb, **changed)
     inner, lan = ("8.8.8.8", "192.168.0.9") if verb == "up-client" else ("2001:db8::1", "fec0::9")
     assert "dev vti1" in sh(f"ip route get {inner}") and "dev eth0" in sh(f"ip route get {lan}")
@@ -275,6 +302,7 @@ def test_a_full_tunnel_of_the_other_family_leaves_the_peer_outside(machine, verb
 @pytest.mark.parametrize("verb", ["up-client", "up-client-v6"])
 @pytest.mark.parametrize("metric", [str(0xFFFFFFFE), str(1 << 31)])
 def test_the_greatest_metric_is_before_what_blocks(machine, verb, metric):
+    """A blocking route stands behind every other."""
     for flags, there in (
         ((*FULL,), ("8.8.8.8", "2001:db8::1")),
         (("--route", "10.2.0.0/16", "--route", "fd00:2::/32"), ("10.2.0.1", "fd00:2::1")),
@@ -288,7 +316,10 @@ def test_the_greatest_metric_is_before_what_blocks(machine, verb, metric):
 
 @pytest.mark.parametrize("verb", ["up-client", "up-client-v6"])
 def test_an_unreachable_route_of_somebody_elses_is_left(machine, capfd, verb):
-    net, where = ("10.2.0.0/16", "10.2.0.1") if verb == "up-client" else ("fd00:2::/32", "fd00:2::1")
+    """It does what ours would do."""
+    net, where = (
+        ("10.2.0.0/16", "10.2.0.1") if verb == "up-client" else ("fd00:2::/32", "fd00:2::1")
+    )
     for metric in ("4294967295", "20"):
         sh(f"ip route add unreachable {net} metric {metric}")
         before = machine.state()
@@ -301,6 +332,7 @@ def test_an_unreachable_route_of_somebody_elses_is_left(machine, capfd, verb):
 
 
 def test_a_route_with_ipv6s_own_metric_is_found_again(machine, capfd):
+    """1024 is what the kernel gives a route without a metric."""
     before = machine.state()
     machine.up("--route", "fd00:2::/32,metric=1024", verb="up-client-v6")
     assert person(capfd, "repair") == (0, ["nothing to repair"])
@@ -309,6 +341,7 @@ def test_a_route_with_ipv6s_own_metric_is_found_again(machine, capfd):
 
 
 def test_one_network_with_two_metrics_is_blocked_once(machine, capfd):
+    """One blocking route stands behind both."""
     before = machine.state()
     machine.up("--route", "10.2.0.0/16,metric=10", "--route", "10.2.0.0/16,metric=20", *BLOCK)
     machine.down()
@@ -318,5 +351,6 @@ def test_one_network_with_two_metrics_is_blocked_once(machine, capfd):
 
 
 def test_an_ipv6_address_may_be_a_routes_source_at_once(machine):
+    """Nobody waits for duplicate address detection on a tunnel."""
     machine.up("--route", "fd00:2::/32", verb="up-client-v6")
     assert "inet6 fec3::1/128 scope site nodad" in sh("ip -6 addr show vti1")

@@ -1,4 +1,6 @@
-"""Many events at once, from processes of their own: none is lost, none waits for ever, and nothing is left behind."""
+"""Many events at once, from processes of their own: none is lost, none waits for ever, and nothing
+is left behind.
+"""
 
 import functools
 import os
@@ -7,18 +9,29 @@ import signal
 import time
 
 import deaths
-from events import environment
+from support.events import environment
 from view import records, view
-from vti_updown import cli, hook, ledger, storage
+from vti_updown import cli
+from vti_updown.hook import run as hook
+from vti_updown.records import storage
+from vti_updown.records.records import opened
 
 TUNNELS, PROCESSES = 50, 16
 
 
 def life(number, chance):
-    """The four events of a tunnel in charon's order; some share a network with others, some are rekeyed between."""
-    changed = {"PEER": f"192.168.0.{100 + number}", "CONNECTION": f"c{number}", "PEER_ID": f"p{number}"}
+    """The four events of a tunnel in charon's order; some share a network with others, some are
+    rekeyed between.
+    """
+    changed = {
+        "PEER": f"192.168.0.{100 + number}",
+        "CONNECTION": f"c{number}",
+        "PEER_ID": f"p{number}",
+    }
     route = {"": f"10.{number % 7 + 60}.0.0/16", "-v6": f"fd{number % 7 + 60}::/16"}
-    ups, downs = ([(f"{verb}-client{suffix}", suffix) for suffix in ("", "-v6")] for verb in ("up", "down"))
+    ups, downs = (
+        [(f"{verb}-client{suffix}", suffix) for suffix in ("", "-v6")] for verb in ("up", "down")
+    )
     chance.shuffle(ups)
     chance.shuffle(downs)
     rekeyed = number + 1000 if chance.random() < 0.3 else number
@@ -38,7 +51,9 @@ def shuffled(lives, chance):
 
 
 def work(machine, events, file):
-    """One process's events: their number, the failures and the longest one's seconds are left in `file`."""
+    """One process's events: their number, the failures and the longest one's seconds are left in
+    `file`.
+    """
     failures, longest = [], 0.0
     for verb, flags, changed in events:
         start = time.monotonic()
@@ -60,8 +75,11 @@ def fork(call):
     return child
 
 
-def test_200_events_at_once_from_16_processes_leave_nothing_and_none_fails(machine, capfd, monkeypatch):
-    seed = int(os.environ.get("VTI_UPDOWN_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+def test_200_events_at_once_leave_nothing_and_none_fails(machine, capfd, monkeypatch):
+    """16 processes wait for one lock in turn."""
+    seed = int(os.environ.get("VTI_UPDOWN_SEED", "0")) or random.SystemRandom().randrange(
+        1, 1 << 32
+    )
     chance = random.Random(seed)
     before = view()
     lives = [life(number, chance) for number in range(1, TUNNELS + 1)]
@@ -86,20 +104,26 @@ def test_200_events_at_once_from_16_processes_leave_nothing_and_none_fails(machi
     for child in children:
         assert os.waitpid(child, 0)[1] == 0
     seconds = time.monotonic() - begin
-    longest, failures = 0.0, []
+    longest = 0.0
+    failures: list[str] = []
     for first in range(PROCESSES):
         with open(f"/run/storm{first}", encoding="utf-8") as said:
             head, *more = said.read().splitlines()
         longest, failures = max(longest, float(head)), failures + more
     with capfd.disabled():
-        print(f"\nVTI_UPDOWN_SEED={seed} 200 events in {seconds:.1f} s, the longest {longest:.1f} s ", end="", flush=True)
+        print(
+            f"\nVTI_UPDOWN_SEED={seed} 200 events in {seconds:.1f} s, the longest {longest:.1f} s ",
+            end="",
+            flush=True,
+        )
     assert not failures, failures
     assert longest < storage.LOCK_SECONDS
     assert not view().against(before)
     assert records() == ((), (), ())
 
 
-def test_a_stopped_holder_gives_an_error_that_names_it_after_a_bounded_wait_and_its_death_frees_the_rest(machine, monkeypatch):
+def test_a_stopped_holder_is_named_after_a_bounded_wait(machine, monkeypatch):
+    """Its death frees all who wait."""
     before = view()
     route = ("--route", "10.2.0.0/16")
 
@@ -114,7 +138,7 @@ def test_a_stopped_holder_gives_an_error_that_names_it_after_a_bounded_wait_and_
     holder = fork(held)
     assert os.WIFSTOPPED(os.waitpid(holder, os.WUNTRACED)[1])
     with monkeypatch.context() as patch:
-        patch.setattr(hook, "opened", functools.partial(ledger.opened, seconds=0.5))
+        patch.setattr(hook, "opened", functools.partial(opened, seconds=0.5))
         start = time.monotonic()
         lines = machine.event("up-client-v6", "--route", "fd02::/16")
         assert 0.5 <= time.monotonic() - start < 5

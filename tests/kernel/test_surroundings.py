@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from events import environment
-from hosts import INSTALLED
+from support.events import environment
+from support.namespaces import INSTALLED
 from view import records, view
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
@@ -39,18 +39,37 @@ diff <(echo "$before") <(state)
 
 
 @pytest.mark.parametrize("ends", [{}, IPV6_ENDS], ids=["vti", "vti6"])
-@pytest.mark.parametrize("own", [True, False], ids=["with a /run of its own", "with a /run that it may not write"])
-def test_a_tunnel_comes_up_and_goes_in_a_container_of_a_user_who_is_not_root(own, ends):
+@pytest.mark.parametrize(
+    "own", [True, False], ids=["with a /run of its own", "with a /run that it may not write"]
+)
+def test_a_tunnel_comes_up_and_goes_in_a_rootless_container(own, ends):
+    """A user and a network namespace are enough."""
+
     def events(verb):
         for suffix in ("", "-v6"):
-            variables = shlex.join(f"{name}={value}" for name, value in environment(f"{verb}-client{suffix}", **ends).items())
+            variables = shlex.join(
+                f"{name}={value}"
+                for name, value in environment(f"{verb}-client{suffix}", **ends).items()
+            )
             yield f"env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin {variables} {INSTALLED} {shlex.join(NET)} 2>&1"
 
     run = "mount -t tmpfs tmpfs /run" if own else "[ ! -w /run ]"
     script = CONTAINER.format(run=run, up="\n".join(events("up")), down="\n".join(events("down")))
     as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    words = [*as_user, "unshare", "--user", "--map-root-user", "--net", "--mount", "bash", "-ec", script]
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    words = [
+        *as_user,
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--net",
+        "--mount",
+        "bash",
+        "-ec",
+        script,
+    ]
+    done = subprocess.run(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     said = done.stdout
     assert done.returncode == 0, said
     local, remote = ends.get("ME", "192.168.0.1"), ends.get("PEER", "192.168.0.2")
@@ -64,7 +83,9 @@ def test_a_tunnel_comes_up_and_goes_in_a_container_of_a_user_who_is_not_root(own
         f"gw: vti1 down, {local} → {remote}\n",
     ):
         assert part in said, said
-    assert said.count("warning: not recorded: cannot write /run/vti-updown") == (0 if own else 4), said
+    assert said.count("warning: not recorded: cannot write /run/vti-updown") == (0 if own else 4), (
+        said
+    )
     assert ("sqlite" in said) == own, said
 
 
@@ -79,12 +100,15 @@ def set_back(monkeypatch):
         then = time.time() - 86400
         monkeypatch.setattr(time, "time", lambda: then)
         real = time.gmtime
-        monkeypatch.setattr(time, "gmtime", lambda seconds=None: real(then if seconds is None else seconds))
+        monkeypatch.setattr(
+            time, "gmtime", lambda seconds=None: real(then if seconds is None else seconds)
+        )
 
     return a_day
 
 
 def test_a_clock_set_back_between_up_and_down_changes_nothing(machine, set_back):
+    """The order of events is counted, not timed."""
     before = view()
     machine.up(*NET)
     set_back()
@@ -92,8 +116,10 @@ def test_a_clock_set_back_between_up_and_down_changes_nothing(machine, set_back)
     assert not view().against(before) and records() == ((), (), ())
 
 
-def test_the_newest_of_two_ups_decides_though_the_clock_was_set_back_between_them(machine, set_back):
-    """Make before break, with a unique mark: the link's keys follow the newest, and the old one's down changes nothing."""
+def test_the_newest_up_decides_though_the_clock_was_set_back(machine, set_back):
+    """Make before break, with a unique mark: the link's keys follow the newest, and the old one's
+    down changes nothing.
+    """
     before = view()
     machine.up(*NET)
     set_back()
@@ -122,7 +148,8 @@ def test_the_newest_of_two_ups_decides_though_the_clock_was_set_back_between_the
     ],
 )
 @pytest.mark.parametrize("words", [("--route", "10.2.0.0/16"), ("repair",)])
-def test_a_python_without_sqlite_is_one_line_that_says_what_to_do(machine, breakage, said, words):
+def test_a_python_without_sqlite_is_told_in_one_line(machine, breakage, said, words):
+    """The line says what to install, and nothing is changed."""
     before = machine.state()
     script = f"import sys, tempfile; {breakage}; from vti_updown import cli; sys.exit(cli.main())"
     variables = os.environ | (environment() if words[0].startswith("--") else {})
@@ -133,14 +160,24 @@ def test_a_python_without_sqlite_is_one_line_that_says_what_to_do(machine, break
     (line,) = done.stdout.splitlines()
     about = "gw: " if words[0].startswith("--") else ""
     assert line.startswith(f"error: {about}this Python {said}"), line
-    assert line.endswith("; install vti-updown with a whole Python, such as the distribution's"), line
+    assert line.endswith("; install vti-updown with a whole Python, such as the distribution's"), (
+        line
+    )
     assert done.returncode == 1 and machine.state() == before
 
 
 def test_people_without_click_get_a_line_and_the_hook_needs_none(machine):
-    script = "import sys; sys.modules['click'] = None; from vti_updown import cli; sys.exit(cli.main())"
+    """The hook itself does not import click."""
+    script = (
+        "import sys; sys.modules['click'] = None; from vti_updown import cli; sys.exit(cli.main())"
+    )
     call = [sys.executable, "-c", script]
-    done = subprocess.run([*call, "flush"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, "error: this Python has no module click; install vti-updown again\n")
+    done = subprocess.run(
+        [*call, "flush"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (
+        1,
+        "error: this Python has no module click; install vti-updown again\n",
+    )
     subprocess.run(call, env=os.environ | environment(), check=True)
     assert machine.links() == ["vti1"]

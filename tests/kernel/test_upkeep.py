@@ -9,22 +9,25 @@ import sys
 
 import pytest
 
-from events import environment
-from hosts import INSTALLED
+from support.events import environment
+from support.namespaces import INSTALLED
 from view import records
-from vti_updown import people, process
-from vti_updown.messages import GROUP
+from vti_updown.admin import cli as people
+from vti_updown.hook import caller as process
+from vti_updown.objects.link import GROUP
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 
 
 @pytest.fixture
 def command(capfd):
-    """Runs `vti-updown WORDS…` here, as a person would; returns its exit status and the lines it printed."""
+    """Runs `vti-updown WORDS…` here, as a person would; returns its exit status and the lines it
+    printed.
+    """
 
     def run(*words):
         capfd.readouterr()
-        status = people.people(words)
+        status = people.run(words)
         out, err = capfd.readouterr()
         assert not err
         return status, out.splitlines()
@@ -36,8 +39,11 @@ def command(capfd):
 
 
 @pytest.mark.parametrize("order", ["before", "behind"])
-@pytest.mark.parametrize("words", ["flush", "flush --stale", "repair", "release", "prepare --config {settings}"])
-def test_a_dry_run_prints_what_the_command_then_does_and_changes_nothing(machine, command, tmp_path, words, order):
+@pytest.mark.parametrize(
+    "words", ["flush", "flush --stale", "repair", "release", "prepare --config {settings}"]
+)
+def test_a_dry_run_prints_what_the_command_then_does(machine, command, tmp_path, words, order):
+    """For repair, flush, prepare and release; nothing is changed meanwhile."""
     settings = tmp_path / "settings.toml"
     settings.write_text(
         '[connection.held]\nwhen_down = "keep"\nroutes = ["10.8.0.0/16"]\nlocal = "192.168.0.1"\nremote = "192.168.0.8"\n'
@@ -60,6 +66,7 @@ def test_a_dry_run_prints_what_the_command_then_does_and_changes_nothing(machine
 
 
 def test_a_dry_run_of_flush_refuses_what_flush_would(machine, command):
+    """A living charon's tunnels are named in the rehearsal, too."""
     machine.up(*NET)
     before = machine.state()
     assert command("--dry-run", "flush") == command("flush") and command("flush")[0] == 1
@@ -71,6 +78,7 @@ def test_a_dry_run_of_flush_refuses_what_flush_would(machine, command):
 
 
 def test_repair_finds_nothing_where_all_is_as_it_was_made(machine, command):
+    """Right after an up there is nothing to mend."""
     assert command("repair") == (0, ["nothing to repair"])
     machine.up(*NET)
     machine.up(*NET, verb="up-client-v6")
@@ -94,6 +102,7 @@ def test_repair_finds_nothing_where_all_is_as_it_was_made(machine, command):
     ],
 )  # fmt: skip
 def test_repair_puts_back_one_thing_and_says_which(machine, command, damage, said):
+    """It prints the command that it stood for."""
     machine.up(*NET)
     machine.up(*NET, verb="up-client-v6")
     made = machine.state()
@@ -114,6 +123,7 @@ def test_repair_puts_back_one_thing_and_says_which(machine, command, damage, sai
     ],
 )
 def test_repair_puts_back_all_that_went_along(machine, command, damage):
+    """The kernel takes away more than a user asked for."""
     machine.up(*NET)
     machine.up(*NET, verb="up-client-v6")
     machine.run("sh", "-ec", damage)
@@ -128,7 +138,8 @@ def test_repair_puts_back_all_that_went_along(machine, command, damage):
     assert command("repair") == (0, ["nothing to repair"])
 
 
-def test_repair_sets_a_link_up_that_lost_nothing_else_when_it_was_set_down(machine, command):
+def test_repair_sets_a_link_up_that_was_set_down(machine, command):
+    """It may have lost nothing else."""
     machine.up("--no-routes")
     made = machine.state()
     machine.run("ip", "link", "set", "vti1", "down")
@@ -138,13 +149,17 @@ def test_repair_sets_a_link_up_that_lost_nothing_else_when_it_was_set_down(machi
 
 
 def test_repair_makes_a_deleted_link_anew_with_all_on_it(machine, command):
+    """As the next event would."""
     before = machine.state()
     machine.up(*NET)
     machine.up(*NET, verb="up-client-v6")
     machine.run("ip", "link", "del", "vti1")
     status, said = command("repair")
     assert status == 0
-    assert said[0] == f"ip link add vti1 group {GROUP} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
+    assert (
+        said[0]
+        == f"ip link add vti1 group {GROUP} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
+    )
     assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
     machine.down()
     machine.down(verb="down-client-v6")
@@ -152,8 +167,11 @@ def test_repair_makes_a_deleted_link_anew_with_all_on_it(machine, command):
 
 
 def test_repair_leaves_a_name_that_the_user_gave(machine, command):
+    """A renamed link works as well."""
     machine.up(*NET)
-    machine.run("sh", "-ec", "ip link set vti1 down; ip link set vti1 name office; ip link set office up")
+    machine.run(
+        "sh", "-ec", "ip link set vti1 down; ip link set vti1 name office; ip link set office up"
+    )
     assert command("repair")[0] == 0
     assert machine.routes("office") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
     assert machine.links() == ["office"]
@@ -162,14 +180,17 @@ def test_repair_leaves_a_name_that_the_user_gave(machine, command):
 # flush
 
 
-def test_flush_refuses_while_charon_lives_and_takes_all_away_by_force(machine, command):
+def test_flush_refuses_while_charon_lives(machine, command):
+    """With --force it takes all away."""
     before = machine.state()
     machine.up(*NET)
     machine.up(*NET, PEER="192.168.0.9", UNIQUEID=2)
     made = machine.state()
     assert command("flush") == (
         1,
-        ["error: charon (PID 1) is running and its tunnels would go; stop it first, or use --stale, or --force"],
+        [
+            "error: charon (PID 1) is running and its tunnels would go; stop it first, or use --stale, or --force"
+        ],
     )
     assert machine.state() == made
     assert command("flush", "--force") == (0, ["ip link del vti1", "ip link del vti2"])
@@ -177,7 +198,8 @@ def test_flush_refuses_while_charon_lives_and_takes_all_away_by_force(machine, c
     assert command("flush") == (0, ["nothing to take away"])
 
 
-def test_flush_stale_takes_only_what_belongs_to_a_charon_that_is_gone(machine, command):
+def test_flush_stale_takes_only_a_dead_charons_objects(machine, command):
+    """The living charon's tunnels stay up."""
     machine.up(*NET)
     assert command("flush", "--stale") == (0, ["nothing to take away"])
     machine.restart_charon()
@@ -191,11 +213,25 @@ def test_flush_stale_takes_only_what_belongs_to_a_charon_that_is_gone(machine, c
     assert machine.links() == []
 
 
-def test_flush_takes_what_is_on_no_record_and_leaves_what_is_not_ours(machine, command):
+def test_flush_takes_unrecorded_objects_and_leaves_strangers(machine, command):
+    """Ours are known by group and protocol number."""
     before = machine.state()
     machine.up(*NET)
     machine.run("sh", "-ec", "rm -r /run/vti-updown")
-    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.77", "key", "5")
+    machine.run(
+        "ip",
+        "link",
+        "add",
+        "mine",
+        "type",
+        "vti",
+        "local",
+        "192.168.0.1",
+        "remote",
+        "192.168.0.77",
+        "key",
+        "5",
+    )
     machine.by_hand()
     assert command("flush") == (0, ["ip link del vti1"])
     assert machine.links() == ["mine"]
@@ -204,7 +240,21 @@ def test_flush_takes_what_is_on_no_record_and_leaves_what_is_not_ours(machine, c
 
 
 def test_flush_returns_a_borrowed_link(machine, command):
-    machine.run("ip", "link", "add", "mine", "type", "vti", "local", "192.168.0.1", "remote", "192.168.0.2", "key", "2")
+    """It is left as it was before."""
+    machine.run(
+        "ip",
+        "link",
+        "add",
+        "mine",
+        "type",
+        "vti",
+        "local",
+        "192.168.0.1",
+        "remote",
+        "192.168.0.2",
+        "key",
+        "2",
+    )
     machine.run("ip", "link", "set", "mine", "up")
     before = machine.state()
     machine.up(*NET)
@@ -228,11 +278,14 @@ def no_room(request, machine):
     return machine
 
 
-def test_a_tunnel_comes_up_and_goes_where_nothing_can_be_recorded(no_room):
+def test_a_tunnel_comes_up_and_goes_without_records(no_room):
+    """/run may be read-only, full, or in the way."""
     before = no_room.state()
     for verb in ("up-client", "up-client-v6"):
         lines = no_room.up(*NET, verb=verb)
-        assert lines[0].startswith("gw: vti1 up,") and lines[1].startswith("warning: not recorded: ")
+        assert lines[0].startswith("gw: vti1 up,") and lines[1].startswith(
+            "warning: not recorded: "
+        )
     assert no_room.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
     no_room.down(*NET)
     assert no_room.addresses("vti1") == ["fec3::1/128"] and no_room.routes("vti1") == []
@@ -240,7 +293,9 @@ def test_a_tunnel_comes_up_and_goes_where_nothing_can_be_recorded(no_room):
     assert no_room.state() == before
 
 
-SET_ASIDE = ["warning: the records were damaged, so they were set aside and made anew from the kernel"]
+SET_ASIDE = [
+    "warning: the records were damaged, so they were set aside and made anew from the kernel"
+]
 
 
 @pytest.mark.parametrize(
@@ -251,12 +306,16 @@ SET_ASIDE = ["warning: the records were damaged, so they were set aside and made
             "for f in /run/vti-updown/*.sqlite; do dd if=/dev/urandom of=$f bs=4096 seek=1 count=20 conv=notrunc; done",
             SET_ASIDE,
         ),
-        ("for f in /run/vti-updown/*.sqlite; do echo nonsense, and enough of it to be none > $f; done", SET_ASIDE),
+        (
+            "for f in /run/vti-updown/*.sqlite; do echo nonsense, and enough of it to be none > $f; done",
+            SET_ASIDE,
+        ),
         ("for f in /run/vti-updown/*.sqlite; do truncate -s 5000 $f; done", SET_ASIDE),
         ("for f in /run/vti-updown/*.sqlite; do : > $f; done", []),
     ],
 )
 def test_lost_records_are_made_anew_from_the_kernel(machine, loss, said):
+    """The down of a tunnel that is on no record takes it away."""
     before = machine.state()
     machine.up(*NET)
     machine.up(*NET, verb="up-client-v6")
@@ -272,13 +331,15 @@ def test_lost_records_are_made_anew_from_the_kernel(machine, loss, said):
     assert machine.state() == before
 
 
-def test_records_of_another_version_are_made_anew_from_the_kernel(machine):
+def test_records_of_another_version_are_made_anew(machine):
     """Another version has other columns, too: nothing of it is read."""
     before = machine.state()
     machine.up(*NET)
     (file,) = glob.glob("/run/vti-updown/*.sqlite")
     with contextlib.closing(sqlite3.connect(file)) as other:
-        other.executescript("PRAGMA user_version = 99; ALTER TABLE reference RENAME COLUMN born TO first_id")
+        other.executescript(
+            "PRAGMA user_version = 99; ALTER TABLE reference RENAME COLUMN born TO first_id"
+        )
     assert machine.down(*NET)[1:] == SET_ASIDE
     assert machine.state() == before
 
@@ -286,15 +347,33 @@ def test_records_of_another_version_are_made_anew_from_the_kernel(machine):
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("path", [None, ""])
 def test_the_installed_hook_runs_without_a_path(path):
+    """PATH may be empty or absent."""
     variables = environment() | ({} if path is None else {"PATH": path})
-    done = subprocess.run(["/bin/sh", "-c", f"2>&1 {INSTALLED}"], env=variables, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"2>&1 {INSTALLED}"],
+        env=variables,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     assert done.stdout.startswith("gw: vti1 up") and done.returncode == 0
 
 
 def test_cap_net_admin_alone_is_enough(machine):
-    """A charon that has dropped root: the records cannot be kept, which a line says; the tunnel comes up and goes."""
+    """A charon that has dropped root: the records cannot be kept, which a line says; the tunnel
+    comes up and goes.
+    """
     before = machine.state()
-    as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", "-all,+net_admin"]
+    as_user = [
+        "setpriv",
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "--inh-caps",
+        "-all,+net_admin",
+    ]
     as_user += ["--ambient-caps", "+net_admin", "--bounding-set", "-all,+net_admin"]
     for verb, said in (("up-client", "gw: vti1 up"), ("down-client", "gw: vti1 down")):
         call = [*as_user, "/bin/sh", "-c", f"2>&1 {INSTALLED} --route 10.2.0.0/16"]
@@ -306,8 +385,19 @@ def test_cap_net_admin_alone_is_enough(machine):
 
 
 def test_no_rights_at_all_is_one_line_that_says_what_is_missing(machine):
+    """Without CAP_NET_ADMIN nothing can be done."""
     before = machine.state()
-    call = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/sh", "-c", f"2>&1 {INSTALLED}"]
+    call = [
+        "setpriv",
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "/bin/sh",
+        "-c",
+        f"2>&1 {INSTALLED}",
+    ]
     variables = environment() | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     done = subprocess.run(call, env=variables, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
@@ -319,29 +409,41 @@ def test_no_rights_at_all_is_one_line_that_says_what_is_missing(machine):
 
 
 def test_a_charon_above_is_found_whatever_is_between(tmp_path):
-    """charon runs the hook through a shell; the nearest ancestor of that name is it, told by its start time, too."""
+    """charon runs the hook through a shell; the nearest ancestor of that name is it, told by its
+    start time, too.
+    """
     charon = tmp_path / "charon-systemd"
     charon.symlink_to("/bin/bash")
-    code = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}; from vti_updown import process as p;"
+    code = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}; from vti_updown.hook import caller as p;"
     code += "w = p.charon(); print(w, p.alive(w), p.alive(w + '1'))"
     words = [str(charon), "-c", 'echo $$; sh -c "python3 -I -c \\"$CODE\\"; true"; true']
-    done = subprocess.run(words, env=os.environ | {"CODE": code}, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        words, env=os.environ | {"CODE": code}, stdout=subprocess.PIPE, text=True, check=True
+    )
     pid, who, alive, other = done.stdout.split()
     assert who.startswith(f"{pid}@") and (alive, other) == ("True", "False")
     assert not process.alive(who)
 
 
 def test_repair_beside_what_is_not_ours_is_no_failure(machine, command):
+    """A stranger's route in our place is left and named."""
     machine.run("ip", "route", "add", "10.2.0.0/16", "via", "192.168.0.254")
     machine.up(*NET)
-    assert command("repair") == (0, ["nothing to repair", "# left alone: a route to 10.2.0.0/16 by eth0"])
+    assert command("repair") == (
+        0,
+        ["nothing to repair", "# left alone: a route to 10.2.0.0/16 by eth0"],
+    )
 
 
-def test_a_down_on_a_full_disk_is_recorded_in_the_room_that_its_up_took(machine, command):
-    """What is taken away is written down twice over, as it was and as it is: that is what the room is for."""
+def test_a_down_on_a_full_disk_is_recorded_in_reserved_room(machine, command):
+    """What is taken away is written down twice over, as it was and as it is: that is what the room
+    is for.
+    """
     before = machine.state()
     machine.run("mount", "-o", "remount,size=600k", "/run")
-    machine.up(*(word for number in range(100) for word in ("--route", f"10.{100 + number}.0.0/16")))
+    machine.up(
+        *(word for number in range(100) for word in ("--route", f"10.{100 + number}.0.0/16"))
+    )
     machine.up(*NET, verb="up-client-v6")
     machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k count=1000 2>/dev/null")
     for verb in ("down-client", "down-client-v6"):

@@ -1,24 +1,27 @@
 #!/usr/bin/env python3
-"""Random lives of charons, to count how often a `down` ends the right reference. It knows nothing of the kernel.
+"""Random lives of charons, to count how often a `down` ends the right reference. It knows nothing
+of the kernel.
 
-    lives.py [LIVES [SEED]]     prints the table of a run
+lives.py [LIVES [SEED]]     prints the table of a run
 
-A *life* is one charon's: IKE_SAs come, are rekeyed, roam, are reauthenticated, die unseen and go. Each CHILD_SA calls
-once per pair of selectors. A rekey of an IKE_SA gives it a new unique ID and no event; an address change gives no event,
-and the later `down` is another. In some lives `up`s fail, `down`s come twice, or events get lost. Source: what was
-recorded of strongSwan's events, and its updown_listener.c.
+A *life* is one charon's: IKE_SAs come, are rekeyed, roam, are reauthenticated, die unseen and go.
+Each CHILD_SA calls once per pair of selectors. A rekey of an IKE_SA gives it a new unique ID and no
+event; an address change gives no event, and the later `down` is another. In some lives `up`s fail,
+`down`s come twice, or events get lost. Source: what was recorded of strongSwan's events, and its
+updown_listener.c.
 
-The life knows which reference each `down` means (the truth) and compares it with the one that was ended (the choice):
+The life knows which reference each `down` means (the truth) and compares it with the one that was
+ended (the choice):
 
 | verdict | the choice |
 | --- | --- |
-| right | is the truth, or a reference of *equal effect*: same identity, endpoints and virtual IPs at `up`, and both hold |
+| right | is the truth, or of *equal effect*: same identity, endpoints, virtual IPs, and both hold |
 | undecidable | is another, but nothing in the environment tells them apart: see `_unseen` |
 | aftermath | is another, and would be known as wrong had no choice before it been undecidable |
 | wrong | is another, and the events told so |
 
-and two things that hurt: *outages*, where the last reference of a live tunnel was ended, and *leaks*, references that are
-left at the end though their `down`s were all delivered.
+and two things that hurt: *outages*, where the last reference of a live tunnel was ended, and
+*leaks*, references that are left at the end though their `down`s were all delivered.
 """
 
 import ipaddress
@@ -30,16 +33,21 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from vti_updown import lineage
-from vti_updown.event import UINT32_MAX, Event, IPAddress, Mark, Selector
-from vti_updown.ledger import Ledger
-from vti_updown.state import Setting
+from vti_updown.addresses import IPAddress
+from vti_updown.event import UINT32_MAX, Event, Mark, Selector
+from vti_updown.objects.sysctl import Sysctl
+from vti_updown.records import matching, records
 
 HERE = [ipaddress.ip_address(text) for text in ("192.0.2.1", "192.0.2.2", "2001:db8::1")]
 THERE = [ipaddress.ip_address(text) for text in ("198.51.100.1", "198.51.100.2", "2001:db8:1::1")]
 POOL = [ipaddress.ip_address(f"10.3.0.{host}") for host in range(1, 5)]
-NETWORKS = [ipaddress.ip_network(text) for text in ("10.1.0.0/16", "10.2.0.0/16", "10.9.0.0/16", "0.0.0.0/0", "::/0")]
-HOST: dict[IPAddress, Selector] = {ip: Selector(ipaddress.ip_network(ip), 0, "0") for ip in (*HERE, *THERE, *POOL)}
+NETWORKS = [
+    ipaddress.ip_network(text)
+    for text in ("10.1.0.0/16", "10.2.0.0/16", "10.9.0.0/16", "0.0.0.0/0", "::/0")
+]
+HOST: dict[IPAddress, Selector] = {
+    ip: Selector(ipaddress.ip_network(ip), 0, "0") for ip in (*HERE, *THERE, *POOL)
+}
 NETS = [Selector(network, 0, "0") for network in NETWORKS]
 MARKS = [Mark(value, UINT32_MAX) for value in range(1000)]
 STEPS = 12
@@ -47,7 +55,7 @@ STEPS = 12
 
 
 class Records(Protocol):
-    """What the ledger and the hook do with an event, without settings and kernel."""
+    """What the records and the hook do with an event, without settings and kernel."""
 
     def up(self, charon: str, event: Event, holds: bool) -> int:
         """Records an `up` and returns its number, which grows. `holds` is False where it failed."""
@@ -59,28 +67,50 @@ class Records(Protocol):
 class Kept(NamedTuple):
     charon: str
     identity: tuple[object, ...]
-    life: lineage.Life
+    life: matching.Life
+
+
+def _life(number: int, caller: matching.Caller, holds: bool) -> matching.Life:
+    return matching.Life(
+        number,
+        caller.unique_id,
+        caller.virtual_ips,
+        caller.me,
+        caller.peer,
+        holds,
+        caller.unique_id,
+    )
 
 
 class InMemory:
-    """`Ledger` and `hook._begin_down` in dictionaries: the same answers, fast."""
+    """`Records` and `hook.begin.begin_down` in dictionaries: the same answers, fast."""
 
     def __init__(self) -> None:
         self.number = 0
         self.kept: dict[int, Kept] = {}
-        self.known: dict[tuple[str, int], dict[tuple[object, ...], lineage.Heard]] = defaultdict(dict)
+        self.known: dict[tuple[str, int], dict[tuple[object, ...], matching.Heard]] = defaultdict(
+            dict
+        )
 
     def up(self, charon: str, event: Event, holds: bool) -> int:
         self.number += 1
-        told = lineage.identity(event)
-        self.kept[self.number] = Kept(charon, told, lineage.life(self.number, event)._replace(holds=holds))
+        told = matching.identity(event)
+        self.kept[self.number] = Kept(
+            charon, told, _life(self.number, matching.caller(charon, event), holds)
+        )
         self._learn(charon, event, told)
         return self.number
 
     def down(self, charon: str, event: Event) -> int | None:
-        told = lineage.identity(event)
-        candidates = [one.life for one in self.kept.values() if one.identity == told and one.charon == charon]
-        ending = lineage.ends(candidates, event, self.known[charon, event.unique_id].get(told))
+        told = matching.identity(event)
+        candidates = [
+            one.life for one in self.kept.values() if one.identity == told and one.charon == charon
+        ]
+        ending = matching.ends(
+            candidates,
+            matching.caller(charon, event),
+            self.known[charon, event.unique_id].get(told),
+        )
         if ending.reference is None:
             return None
         self._learn(charon, event, told)
@@ -91,7 +121,7 @@ class InMemory:
 
     def _learn(self, charon: str, event: Event, told: tuple[object, ...]) -> None:
         known = self.known[charon, event.unique_id]
-        before = known.get(told, lineage.Heard(0))
+        before = known.get(told, matching.Heard(0))
         known[told] = before._replace(open=before.open + (1 if event.up else -1))
 
     def _rekey(self, charon: str, old: int, new: int) -> None:
@@ -103,28 +133,39 @@ class InMemory:
 
 
 class InSqlite:
-    """The ledger itself, called as `hook._begin_down` calls it."""
+    """The records themselves, called as `hook.begin.begin_down` calls it."""
 
-    WISH = Setting("link", "ipv4", "disable_policy", 1)
+    WISH = Sysctl("link", "ipv4", "disable_policy", 1)
 
     def __init__(self) -> None:
-        self.ledger = Ledger(sqlite3.connect(":memory:", isolation_level=None))
+        self.records = records.Records(sqlite3.connect(":memory:", isolation_level=None))
 
     def up(self, charon: str, event: Event, holds: bool) -> int:
-        return self.ledger.add(charon, event, [self.WISH] if holds else [])
+        caller = matching.caller(charon, event)
+        number = self.records.references.add(caller, [self.WISH] if holds else [])
+        self.records.unique_ids.learn(caller)
+        return number
 
     def down(self, charon: str, event: Event) -> int | None:
-        ending = lineage.ends(self.ledger.lives(charon, event), event, self.ledger.heard(charon, event))
+        caller = matching.caller(charon, event)
+        candidates = self.records.references.lives(caller)
+        ending = matching.ends(candidates, caller, self.records.unique_ids.heard(caller))
         if ending.reference is None:
             return None
-        self.ledger.learn(charon, event)
+        self.records.unique_ids.learn(caller)
         if ending.rekeyed is not None:
-            self.ledger.rekey(charon, ending.rekeyed, event.unique_id)
-        self.ledger.end(ending.reference)
+            self.records.unique_ids.rekey(charon, ending.rekeyed, event.unique_id)
+        self.records.references.end(ending.reference)
         return ending.reference
 
 
 # What charon has
+
+
+def _verb(up: bool, host: bool, family: int) -> str:
+    way = "up" if up else "down"
+    side = "host" if host else "client"
+    return f"{way}-{side}-v6" if family == 6 else f"{way}-{side}"
 
 
 class Child(NamedTuple):
@@ -157,7 +198,9 @@ Effect = tuple[object, ...]
 
 
 class IkeSa:
-    def __init__(self, peering: Peering, unique_id: int, virtual_ips: tuple[IPAddress, ...]) -> None:
+    def __init__(
+        self, peering: Peering, unique_id: int, virtual_ips: tuple[IPAddress, ...]
+    ) -> None:
         self.peering = peering
         self.unique_id = unique_id
         self.me, self.peer = peering.me, peering.peer
@@ -178,7 +221,9 @@ class ChildSa:
         self.ike_sa, self.config, self.mark = ike_sa, config, mark
         self.pairs = [Pair(self, mine, theirs) for mine, theirs in config.selectors]
         self.doubled = False
-        """Once rekeyed, and the old one's DELETE got lost: charon calls `down` once more when the IKE_SA goes."""
+        """Once rekeyed, and the old one's DELETE got lost: charon calls `down` once more when the
+        IKE_SA goes.
+        """
 
 
 class Pair:
@@ -197,7 +242,7 @@ class Pair:
         family = mine.network.version
         host = self.mine is None
         return Event(
-            f"{'up' if up else 'down'}-{'host' if host else 'client'}{'-v6' if family == 6 else ''}",
+            _verb(up, host, family),
             up,
             family,
             child_sa.config.name,
@@ -235,7 +280,8 @@ class Life:
         self.born: dict[int, int] = {}
         """By reference, the unique ID of its `up`."""
         self.ended: dict[tuple[int, tuple[object, ...]], set[int]] = defaultdict(set)
-        """By unique ID and identity of a `down`, what `born` says of the references that it ended."""
+        """By unique ID and identity of a `down`, what `born` says of the references that it ended.
+        """
         self.fails = chance.random() < 0.25
         self.doubles = chance.random() < 0.2
         self.loses = chance.random() < 0.2
@@ -243,7 +289,9 @@ class Life:
 
     @property
     def kind(self) -> str:
-        """Whether each pair of this life has one `up` and one `down`, or which of them get lost or doubled."""
+        """Whether each pair of this life has one `up` and one `down`, or which of them get lost or
+        doubled.
+        """
         return "some lost" if self.loses else "some doubled" if self.doubles else "balanced"
 
     # Configuration
@@ -285,7 +333,9 @@ class Life:
                 children.append(Child(names[child], tuple(pairs), mark, dynamic))
             address = peer if same_address else chance.choice(THERE)
             peer_id = "peer" if same_id else f"peer{number}"
-            found.append(Peering(tuple(children), "me", peer_id, me, address, kind == "client", roams))
+            found.append(
+                Peering(tuple(children), "me", peer_id, me, address, kind == "client", roams)
+            )
         return found
 
     # What happens
@@ -310,18 +360,24 @@ class Life:
         )
         names, weights = [name for name, _ in happenings], [weight for _, weight in happenings]
         self._initiate()
-        for happening in self.chance.choices(names, weights, k=self.chance.randint(2, 2 * STEPS - 2)):
+        for happening in self.chance.choices(
+            names, weights, k=self.chance.randint(2, 2 * STEPS - 2)
+        ):
             happening()
         self.chance.shuffle(self.ike_sas)
         while self.ike_sas:
             self._end(self.ike_sas[-1])
         left = Counter(self.effects.values())
-        self.tally["leaks"] += sum(max(0, count - self.lost[effect]) for effect, count in left.items())
+        self.tally["leaks"] += sum(
+            max(0, count - self.lost[effect]) for effect, count in left.items()
+        )
         self.tally["lives"] += 1
 
     def _some(self, roaming: bool = False) -> IkeSa | None:
         """One of the IKE_SAs that live at both ends."""
-        found = [one for one in self.ike_sas if not one.zombie and (one.peering.roams or not roaming)]
+        found = [
+            one for one in self.ike_sas if not one.zombie and (one.peering.roams or not roaming)
+        ]
         return self.chance.choice(found) if found else None
 
     def _new_id(self) -> int:
@@ -333,7 +389,11 @@ class Life:
         """A new IKE_SA, from where an earlier one has roamed to if there was one."""
         ips: tuple[IPAddress, ...] = ()
         if peering.virtual:
-            ips = like.virtual_ips if like is not None and self.chance.random() < 0.7 else (self.chance.choice(POOL),)
+            ips = (
+                like.virtual_ips
+                if like is not None and self.chance.random() < 0.7
+                else (self.chance.choice(POOL),)
+            )
         ike_sa = IkeSa(peering, self._new_id(), ips)
         if like is not None:
             ike_sa.me, ike_sa.peer = like.me, like.peer
@@ -375,7 +435,9 @@ class Life:
         down = [one for one in self.peerings if one not in up]
         if down:
             peering = self.chance.choice(down)
-            some = self.chance.sample(peering.children, self.chance.randint(1, len(peering.children)))
+            some = self.chance.sample(
+                peering.children, self.chance.randint(1, len(peering.children))
+            )
             self._start(self._establish(peering), tuple(some))
 
     def _rekey(self) -> None:
@@ -412,7 +474,10 @@ class Life:
     def _make_before_break(self) -> None:
         """The old one goes at once, or when its DELETE has timed out."""
         if (ike_sa := self._some()) is not None:
-            self._start(self._establish(ike_sa.peering, ike_sa), tuple(one.config for one in ike_sa.child_sas))
+            self._start(
+                self._establish(ike_sa.peering, ike_sa),
+                tuple(one.config for one in ike_sa.child_sas),
+            )
             ike_sa.zombie = True
             if self.chance.random() < 0.7:
                 self._end(ike_sa)
@@ -427,11 +492,15 @@ class Life:
                 ike_sa.peer = self.chance.choice(THERE)
 
     def _restart(self) -> None:
-        """The peer was silent (DPD). charon may make two IKE_SAs in its place, and the later one is up first."""
+        """The peer was silent (DPD). charon may make two IKE_SAs in its place, and the later one is
+        up first.
+        """
         if (ike_sa := self._some()) is not None:
             configs = tuple(one.config for one in ike_sa.child_sas)
             self._end(ike_sa)
-            new = [self._establish(ike_sa.peering, ike_sa) for _ in range(self.chance.choice((1, 2)))]
+            new = [
+                self._establish(ike_sa.peering, ike_sa) for _ in range(self.chance.choice((1, 2)))
+            ]
             for one in reversed(new):
                 one.virtual_ips = new[0].virtual_ips
                 self._start(one, configs)
@@ -444,7 +513,9 @@ class Life:
                 self._end(ike_sa)
 
     def _come_back(self) -> None:
-        """The peer, or we ourselves, come from a new address while the old IKE_SA is not given up yet."""
+        """The peer, or we ourselves, come from a new address while the old IKE_SA is not given up
+        yet.
+        """
         if (ike_sa := self._some()) is not None:
             ike_sa.zombie = True
             new = self._establish(ike_sa.peering, ike_sa)
@@ -475,7 +546,11 @@ class Life:
 
     def _hear(self, ike_sa: IkeSa, event: Event, told: tuple[object, ...]) -> None:
         self.clock += 1
-        ike_sa.heard_id, ike_sa.heard_at, ike_sa.heard_path = ike_sa.unique_id, self.clock, (ike_sa.me, ike_sa.peer)
+        ike_sa.heard_id, ike_sa.heard_at, ike_sa.heard_path = (
+            ike_sa.unique_id,
+            self.clock,
+            (ike_sa.me, ike_sa.peer),
+        )
         self.first_heard.setdefault(event.unique_id, self.clock)
         self.told.setdefault((event.unique_id, told), []).append(event.up)
 
@@ -484,7 +559,7 @@ class Life:
             return
         holds = not (self.fails and self.chance.random() < 0.1)
         event = pair.event(True)
-        told = lineage.identity(event)
+        told = matching.identity(event)
         number = self.records.up(self.charon, event, holds)
         pair.reference = number
         self.holder[number] = pair
@@ -500,9 +575,11 @@ class Life:
                 self.lost[self.effects[truth]] += 1
             return
         event = pair.event(False)
-        told = lineage.identity(event)
+        told = matching.identity(event)
         choice = self.records.down(self.charon, event)
-        assert choice is None or choice in self.holder, "a reference of another charon, or one that had ended"
+        assert choice is None or choice in self.holder, (
+            "a reference of another charon, or one that had ended"
+        )
         self.tally["downs"] += 1
         self._judge(pair, choice, truth, event, told)
         self._hear(pair.child_sa.ike_sa, event, told)
@@ -511,9 +588,18 @@ class Life:
             self.ended[event.unique_id, told].add(self.born[choice])
             del self.holder[choice]
             if choice != truth and effect not in self.effects.values():
-                self.tally["outages"] += effect[-1] and any(one.effect == effect for one in self._pairs())
+                self.tally["outages"] += bool(effect[-1]) and any(
+                    one.effect == effect for one in self._pairs()
+                )
 
-    def _judge(self, pair: Pair, choice: int | None, truth: int | None, event: Event, told: tuple[object, ...]) -> None:
+    def _judge(
+        self,
+        pair: Pair,
+        choice: int | None,
+        truth: int | None,
+        event: Event,
+        told: tuple[object, ...],
+    ) -> None:
         verdict = self._verdict(pair, choice, truth, event, told)
         self.tally[verdict] += 1
         if choice in (None, truth):
@@ -526,13 +612,23 @@ class Life:
             if victim.alive:
                 victim.reference = truth
 
-    def _verdict(self, pair: Pair, choice: int | None, truth: int | None, event: Event, told: tuple[object, ...]) -> str:
+    def _verdict(
+        self,
+        pair: Pair,
+        choice: int | None,
+        truth: int | None,
+        event: Event,
+        told: tuple[object, ...],
+    ) -> str:
         if choice == truth:
             return "right"
         if choice is not None and truth is not None and self.effects[choice] == self.effects[truth]:
             self.tally["equal"] += 1
             return "right"
-        ike_sas = [pair.child_sa.ike_sa, *(self.holder[one].child_sa.ike_sa for one in (choice, truth) if one is not None)]
+        ike_sas = [
+            pair.child_sa.ike_sa,
+            *(self.holder[one].child_sa.ike_sa for one in (choice, truth) if one is not None),
+        ]
         if self._unseen(choice, event, told) <= self._unseen(truth, event, told):
             for one in ike_sas:
                 one.muddled = True
@@ -540,9 +636,11 @@ class Life:
         return "aftermath" if any(one.muddled for one in ike_sas) else "wrong"
 
     def _unseen(self, reference: int | None, event: Event, told: tuple[object, ...]) -> float:
-        """How many things must have happened unseen if `event` ends this reference; infinite where it cannot be.
+        """How many things must have happened unseen if `event` ends this reference; infinite where
+        it cannot be.
 
-        Rekeys do not count: they are never seen. Two references that need equally many cannot be told apart.
+        Rekeys do not count: they are never seen. Two references that need equally many cannot be
+        told apart.
         """
         if reference is None:
             return 1  # an `up` or an earlier `down` that was lost, or a `down` too many
@@ -550,25 +648,53 @@ class Life:
         if ike_sa.virtual_ips != event.virtual_ips:
             return float("inf")  # they stay for as long as the IKE_SA lives
         first = self.first_heard.get(event.unique_id, self.clock + 1)
-        if ike_sa.heard_id != event.unique_id and (ike_sa.heard_id > event.unique_id or ike_sa.heard_at > first):
+        if ike_sa.heard_id != event.unique_id and (
+            ike_sa.heard_id > event.unique_id or ike_sa.heard_at > first
+        ):
             return float("inf")  # it spoke under its own ID when the event's was in use by another
         roamed = ike_sa.heard_path != (event.me, event.peer)
         key = event.unique_id, told
         heard = self.told.get(key)
-        # That ID has had as many `down`s as `up`s: the IKE_SA had this CHILD_SA once more, started under another ID.
-        twice = heard is not None and 2 * sum(heard) <= len(heard) and self.born[reference] not in self.ended[key]
+        # That ID has had as many `down`s as `up`s: the IKE_SA had this CHILD_SA once more, started
+        # under another ID.
+        twice = (
+            heard is not None
+            and 2 * sum(heard) <= len(heard)
+            and self.born[reference] not in self.ended[key]
+        )
         return roamed + twice
 
     def _pairs(self) -> list[Pair]:
-        return [pair for ike_sa in self.ike_sas for child_sa in ike_sa.child_sas for pair in child_sa.pairs if pair.alive]
+        return [
+            pair
+            for ike_sa in self.ike_sas
+            for child_sa in ike_sa.child_sas
+            for pair in child_sa.pairs
+            if pair.alive
+        ]
 
 
-COLUMNS = ("lives", "downs", "right", "equal", "undecidable", "aftermath", "wrong", "outages", "leaks")
+COLUMNS = (
+    "lives",
+    "downs",
+    "right",
+    "equal",
+    "undecidable",
+    "aftermath",
+    "wrong",
+    "outages",
+    "leaks",
+)
 Tallies = dict[str, Counter[str]]
 
 
-def run(lives: int, seed: int, records: Callable[[], Records] = InMemory, first: int = 0) -> Tallies:
-    """What became of the `down`s of `lives` lives, by the kind of life. The same seed gives the same lives."""
+def run(
+    lives: int, seed: int, records: Callable[[], Records] = InMemory, first: int = 0
+) -> Tallies:
+    """What became of the `down`s of `lives` lives, by the kind of life.
+
+    The same seed gives the same lives.
+    """
     tallies: Tallies = {}
     for number in range(first, first + lives):
         tally: Counter[str] = Counter()
@@ -579,17 +705,25 @@ def run(lives: int, seed: int, records: Callable[[], Records] = InMemory, first:
 
 
 def table(tallies: Tallies) -> str:
-    rows = [("events", *COLUMNS)]
-    rows += [(kind, *(f"{tally[column]:,}" for column in COLUMNS)) for kind, tally in sorted(tallies.items())]
+    rows: list[tuple[str, ...]] = [("events", *COLUMNS)]
+    rows += [
+        (kind, *(f"{tally[column]:,}" for column in COLUMNS))
+        for kind, tally in sorted(tallies.items())
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
 
 
 def main(lives: int = 20_000, seed: int = 1) -> None:
     share = 2_000
     tallies: Tallies = defaultdict(Counter)
     with multiprocessing.Pool() as pool:
-        shares = [(min(share, lives - first), seed, InMemory, first) for first in range(0, lives, share)]
+        shares = [
+            (min(share, lives - first), seed, InMemory, first) for first in range(0, lives, share)
+        ]
         for part in pool.starmap(run, shares):
             for kind, tally in part.items():
                 tallies[kind].update(tally)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events import environment
-from vti_updown.errors import Refusal
+from support.events import environment
 from vti_updown.event import EventError, Mark, parse
+from vti_updown.text import Refusal
 
 
 def refused(**changed):
@@ -18,10 +18,19 @@ def refused(**changed):
 
 
 def test_a_recorded_environment_is_read_whole():
+    """Each variable of a real event has its field."""
     event = parse(environment())
     assert (event.up, event.family, event.connection, event.unique_id) == (True, 4, "gw", 1)
-    assert (str(event.me), str(event.peer), event.my_id, event.peer_id) == ("192.168.0.1", "192.168.0.2", "moon", "sun")
-    assert (str(event.my_selector.network), str(event.peer_selector.network)) == ("10.3.0.1/32", "0.0.0.0/0")
+    assert (str(event.me), str(event.peer), event.my_id, event.peer_id) == (
+        "192.168.0.1",
+        "192.168.0.2",
+        "moon",
+        "sun",
+    )
+    assert (str(event.my_selector.network), str(event.peer_selector.network)) == (
+        "10.3.0.1/32",
+        "0.0.0.0/0",
+    )
     assert [str(ip) for ip in event.virtual_ips] == ["10.3.0.1", "fec3::1"]
     assert event.mark_in == event.mark_out == Mark(2, 0xFFFFFFFF)
     assert event.if_id_in is event.if_id_out is None
@@ -35,16 +44,21 @@ def test_a_recorded_environment_is_read_whole():
     ],
 )  # fmt: skip
 def test_each_verb_says_which_way_and_which_family(verb, up, family):
+    """All eight verbs are known."""
     event = parse(environment(verb))
     assert (event.up, event.family) == (up, family)
 
 
-@pytest.mark.parametrize("verb", ["", "up", "prepare-client", "up-client-v4", "UP-CLIENT", "up-client\n"])
+@pytest.mark.parametrize(
+    "verb", ["", "up", "prepare-client", "up-client-v4", "UP-CLIENT", "up-client\n"]
+)
 def test_other_verbs_are_refused(verb):
+    """A verb that charon does not have is an error."""
     assert "PLUTO_VERB" in refused(VERB=verb)
 
 
-def test_all_virtual_ips_are_read_and_the_legacy_variable_only_without_them():
+def test_all_virtual_ips_are_read():
+    """The old variable counts only where the numbered ones are missing."""
     event = parse(environment(MY_SOURCEIP4_2="10.3.0.2", MY_SOURCEIP="10.9.9.9"))
     assert [str(ip) for ip in event.virtual_ips] == ["10.3.0.1", "10.3.0.2", "fec3::1"]
     event = parse(environment(MY_SOURCEIP4_1=None, MY_SOURCEIP6_1=None, MY_SOURCEIP="10.9.9.9"))
@@ -64,49 +78,76 @@ def test_all_virtual_ips_are_read_and_the_legacy_variable_only_without_them():
     ],
 )  # fmt: skip
 def test_what_charon_would_not_write_is_refused_by_name(name, value):
+    """The error names the variable, its value and what it should be."""
     message = refused(**{name: value})
     assert message.startswith(f"PLUTO_{name}=")
     assert message.isprintable()
 
 
-@pytest.mark.parametrize("name", ["VERB", "CONNECTION", "UNIQUEID", "ME", "PEER", "MY_CLIENT", "PEER_CLIENT"])
+@pytest.mark.parametrize(
+    "name", ["VERB", "CONNECTION", "UNIQUEID", "ME", "PEER", "MY_CLIENT", "PEER_CLIENT"]
+)
 def test_what_an_up_cannot_do_without_is_asked_for_by_name(name):
+    """A missing variable is named."""
     assert refused(**{name: None}) == f"PLUTO_{name} is not set"
 
 
 def test_a_down_needs_no_endpoints():
+    """charon may know none any more."""
     event = parse(environment("down-client", ME=None, PEER="%any"))
     assert event.me is event.peer is None
 
 
-@pytest.mark.parametrize(("text", "told"), [("80", "80"), ("1024:65535", "1024:65535"), ("65535:0", "65535:0"), ("0", "0")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("80", "80"), ("1024:65535", "1024:65535"), ("65535:0", "65535:0"), ("0", "0")],
+)
 def test_ports_are_kept_as_charon_writes_them(text, told):
+    """They identify a selector and are never computed with."""
     assert parse(environment(PEER_PORT=text)).peer_selector.port == told
 
 
 def test_a_mapped_address_is_the_ipv4_address():
+    """::ffff:192.0.2.1 means 192.0.2.1."""
     assert parse(environment(ME="::ffff:192.168.0.1")).me == ipaddress.ip_address("192.168.0.1")
 
 
-def test_an_endpoints_own_address_is_the_host_whatever_its_family():
+def test_an_endpoints_own_address_is_the_host_itself():
+    """MOBIKE may change it, and its family, before the down."""
     event = parse(environment("up-host", MY_CLIENT="192.168.0.1/32"))
     assert event.my_selector.seen_from(event.me) == "host"
-    event = parse(environment("down-host-v6", MY_CLIENT="fec0::1/128", PEER_CLIENT="fec0::2/128", ME="fec0::1", PEER="fec0::2"))
+    event = parse(
+        environment(
+            "down-host-v6",
+            MY_CLIENT="fec0::1/128",
+            PEER_CLIENT="fec0::2/128",
+            ME="fec0::1",
+            PEER="fec0::2",
+        )
+    )
     assert event.my_selector.seen_from(event.me) == "host"
     assert event.peer_selector.seen_from(event.peer) == "host"
 
 
-@given(st.dictionaries(st.sampled_from(sorted(environment())), st.text(min_size=0, max_size=40), max_size=4))
-def test_no_value_whatever_makes_anything_but_an_event_or_one_printable_line(changed):
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(environment())), st.text(min_size=0, max_size=40), max_size=4
+    )
+)
+def test_any_value_gives_an_event_or_one_printable_line(changed):
+    """Whatever a peer sends, nothing else comes out."""
     try:
         parse(environment() | changed)
     except Refusal as refusal:
         assert refusal.message.isprintable() and refusal.hint.isprintable()
-        assert refusal.message.startswith("PLUTO_") or refusal.message.startswith("unknown PLUTO_VERB")
+        assert refusal.message.startswith("PLUTO_") or refusal.message.startswith(
+            "unknown PLUTO_VERB"
+        )
 
 
 @given(st.binary(min_size=1, max_size=60))
 def test_bytes_that_are_no_text_are_escaped(raw):
+    """The line in the log stays readable."""
     value = raw.replace(b"\0", b"").decode("utf-8", "surrogateescape")
     with pytest.raises(EventError) as caught:
         parse(environment(ME=value + "x"))
@@ -114,5 +155,6 @@ def test_bytes_that_are_no_text_are_escaped(raw):
     caught.value.message.encode("utf-8")
 
 
-def test_a_variable_of_any_length_is_refused():
+def test_a_variable_that_is_too_long_is_refused():
+    """charon's own are far shorter."""
     assert refused(PEER_ID="x" * 5000) == "PLUTO_PEER_ID is longer than 4096 bytes"

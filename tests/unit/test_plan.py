@@ -4,25 +4,63 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
-from events import environment
-from vti_updown.answers import Answers, PlanError
+from support.events import environment
 from vti_updown.event import parse
-from vti_updown.plan import plan
-from vti_updown.routes import FULL_TABLE
-from vti_updown.settings import InnerAddress, Settings, WantedRoute
-from vti_updown.state import Address, Clamp, Link, Route, Rule, Setting
+from vti_updown.objects.address import Address
+from vti_updown.objects.link import Link
+from vti_updown.objects.mss import MssClamp
+from vti_updown.objects.route import Route
+from vti_updown.objects.rule import Rule
+from vti_updown.objects.sysctl import Sysctl
+from vti_updown.settings.lists import ConfiguredRoute, InnerAddress
+from vti_updown.settings.table import Settings
+from vti_updown.wishes.plan import plan
+from vti_updown.wishes.questions import LinkName, PlanError, Questions
+from vti_updown.wishes.routes import FULL_TABLE
 
 
-def wishes(settings=Settings(), verb="up-client", source=None, hop=None, held=None, *, path_mtu=None, **changed):  # noqa: B008
-    answers = Answers(
-        free_name=lambda link, names, chosen: chosen or next(iter(names)),
-        source=lambda link, net: source and ip_address(source),
-        next_hop=lambda peer: hop and ip_address(hop),
-        held=lambda link, ip: held,
-        path_mtu=lambda peer: path_mtu,
-        vrf_table=lambda name: 100,
-        netns=lambda name: None,
-    )
+class Answers(Questions):
+    """The questions, answered by hand."""
+
+    def __init__(self, source, hop, held, path_mtu):
+        self._source = source
+        self._hop = hop
+        self._held = held
+        self._path_mtu = path_mtu
+
+    def link_name(self, link, defaults, chosen):
+        return LinkName(chosen or next(iter(defaults)))
+
+    def source(self, link_key, network):
+        return self._source and ip_address(self._source)
+
+    def next_hop(self, destination):
+        return self._hop and ip_address(self._hop)
+
+    def our_address(self, link_key, ip):
+        return self._held
+
+    def path_mtu(self, destination):
+        return self._path_mtu
+
+    def vrf_table(self, name):
+        return 100
+
+    def require_netns(self, name):
+        pass
+
+
+def wishes(
+    settings=Settings(),  # noqa: B008
+    verb="up-client",
+    source=None,
+    hop=None,
+    held=None,
+    *,
+    path_mtu=None,
+    **changed,
+):
+    answers = Answers(source, hop, held, path_mtu)
     return plan(parse(environment(verb, **changed)), settings, answers)
 
 
@@ -36,12 +74,15 @@ def refused(**changed):
     return f"{caught.value.message}; {caught.value.hint}"
 
 
-def test_an_up_wishes_for_link_setting_address_and_route():
-    made = wishes(Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")),)))
-    link = Link("vti", ip_address("192.168.0.1"), ip_address("192.168.0.2"), "vti1", 2, 2, "vti-updown gw")
+def test_an_up_wishes_for_link_sysctl_address_and_route():
+    """The plan of the recorded event, whole."""
+    made = wishes(Settings(routes=(ConfiguredRoute(ip_network("10.2.0.0/16")),)))
+    link = Link(
+        "vti", ip_address("192.168.0.1"), ip_address("192.168.0.2"), "vti1", 2, 2, "vti-updown gw"
+    )
     assert made.wishes == (
         link,
-        Setting(link.key, "ipv4", "disable_policy", 1),
+        Sysctl(link.key, "ipv4", "disable_policy", 1),
         Address(link.key, ip_interface("10.3.0.1/32")),
         Route(ip_network("10.2.0.0/16"), 254, 0, link.key, ip_address("10.3.0.1")),
     )
@@ -49,15 +90,23 @@ def test_an_up_wishes_for_link_setting_address_and_route():
 
 
 def test_an_ipv6_event_wishes_for_ipv6_only():
+    """Routes and addresses of the other family wait for their own event."""
     made = wishes(
-        Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")), WantedRoute(ip_network("fd00:2::/32")))), "up-client-v6"
+        Settings(
+            routes=(
+                ConfiguredRoute(ip_network("10.2.0.0/16")),
+                ConfiguredRoute(ip_network("fd00:2::/32")),
+            )
+        ),
+        "up-client-v6",
     )
     assert [str(one.address) for one in of(Address, made)] == ["fec3::1/128"]
     assert [str(one.destination) for one in of(Route, made)] == ["fd00:2::/32"]
-    assert [one.family for one in of(Setting, made)] == ["ipv6"]
+    assert [one.family for one in of(Sysctl, made)] == ["ipv6"]
 
 
 def test_every_virtual_ip_of_the_family_is_an_address():
+    """charon may hand out several."""
     made = wishes(MY_SOURCEIP4_2="10.3.0.2")
     assert [str(one.address) for one in of(Address, made)] == ["10.3.0.1/32", "10.3.0.2/32"]
 
@@ -77,16 +126,22 @@ def test_ipv6_endpoints_make_a_vti6():
     ],
 )
 def test_the_marks_are_the_keys(changed, okey, ikey):
+    """The outbound mark is okey, the inbound one ikey."""
     (link,) = of(Link, wishes(**changed))
     assert (link.okey, link.ikey) == (okey, ikey)
 
 
-def test_a_child_sa_that_protects_a_gre_link_is_not_told_to_add_a_mark_which_its_packets_would_not_have():
+def test_a_child_sa_for_gre_is_not_told_to_add_a_mark():
+    """The packets of a GRE link would not have it."""
     told = refused(MARK_IN=None, MARK_OUT=None, MY_PROTOCOL=47, PEER_PROTOCOL=47)
-    assert told == "it protects a GRE link, which is made without the hook; take the hook out of this CHILD_SA"
+    assert (
+        told
+        == "it protects a GRE link, which is made without the hook; take the hook out of this CHILD_SA"
+    )
 
 
 def test_a_child_sa_without_a_mark_is_told_what_to_add():
+    """The hint names the lines for both configurations."""
     told = refused(MARK_IN=None, MARK_OUT=None)
     assert (
         told
@@ -94,104 +149,156 @@ def test_a_child_sa_without_a_mark_is_told_what_to_add():
     )
 
 
-def test_a_route_prefers_the_hosts_address_where_there_is_no_virtual_ip():
+def test_a_route_prefers_the_hosts_address_without_virtual_ip():
+    """It must lie within the local selector."""
     none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
     made = wishes(source="10.1.0.1", MY_CLIENT="10.1.0.0/24", PEER_CLIENT="10.2.0.0/16", **none)
     assert [str(one.source) for one in of(Route, made)] == ["10.1.0.1"]
 
 
 def test_a_local_selector_of_everything_asks_for_no_source():
+    """Every source matches the policy then."""
     none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
     made = wishes(source="10.1.0.1", MY_CLIENT="0.0.0.0/0", PEER_CLIENT="10.2.0.0/16", **none)
     assert [one.source for one in of(Route, made)] == [None]
 
 
 @pytest.mark.parametrize(
-    "net", ["127.0.0.0/8", "127.1.0.0/16", "224.0.0.0/8", "224.1.0.0/16", "0.0.0.0/8", "255.255.255.255/32"]
+    "net",
+    [
+        "127.0.0.0/8",
+        "127.1.0.0/16",
+        "224.0.0.0/8",
+        "224.1.0.0/16",
+        "0.0.0.0/8",
+        "255.255.255.255/32",
+    ],
 )
-def test_a_selector_that_covers_what_is_never_unicast_fails_the_event(net):
+def test_a_selector_that_is_never_unicast_fails_the_event(net):
+    """No peer may have loopback or multicast routed."""
     assert "covers" in refused(PEER_CLIENT=net)
 
 
 @pytest.mark.parametrize("net", ["::/8", "::1/128", "ff00::/8", "ff02::/16", "::ffff:0:0/96"])
-def test_so_does_an_ipv6_selector(net):
+def test_an_ipv6_selector_that_is_never_unicast_fails_too(net):
+    """The list has both families."""
     assert "covers" in refused(verb="up-client-v6", PEER_CLIENT=net)
 
 
 def test_a_selector_of_everything_is_fine_and_makes_no_route():
+    """A full tunnel is only ever ours to ask for."""
     made = wishes()
     assert of(Route, made) == []
-    assert made.notes == ("no route made, as the selector 0.0.0.0/0 is everything; add --route NET, or --no-routes",)
+    assert made.notes == (
+        "no route made, as the selector 0.0.0.0/0 is everything; add --route NET, or --no-routes",
+    )
 
 
 @pytest.mark.parametrize("net", ["0.0.0.0/1", "128.0.0.0/1", "126.0.0.0/7", "224.0.0.0/3"])
 def test_a_peer_that_narrows_everything_to_halves_gets_no_route(net):
+    """Two halves would be a full tunnel by the back door."""
     made = wishes(PEER_CLIENT=net)
     assert of(Route, made) == [] and of(Rule, made) == []
-    assert made.notes == (f"no route made, as the selector {net} is wider than a /8; add --route NET, or --no-routes",)
+    assert made.notes == (
+        f"no route made, as the selector {net} is wider than a /8; add --route NET, or --no-routes",
+    )
 
 
-EVERYTHING = Settings(routes=tuple(WantedRoute(ip_network(net)) for net in ("0.0.0.0/0", "::/0")))
+EVERYTHING = Settings(
+    routes=tuple(ConfiguredRoute(ip_network(net)) for net in ("0.0.0.0/0", "::/0"))
+)
 
 
 def test_a_full_tunnel_has_a_table_and_rules_of_its_own():
+    """The main table stays as it is."""
     made = wishes(EVERYTHING)
     (route,) = of(Route, made)
-    assert (str(route.destination), route.table, str(route.source)) == ("0.0.0.0/0", FULL_TABLE, "10.3.0.1")
+    assert (str(route.destination), route.table, str(route.source)) == (
+        "0.0.0.0/0",
+        FULL_TABLE,
+        "10.3.0.1",
+    )
     assert route.metric > 1 << 30  # charon, which ignores rules, shall like the uplink's better
     peer = ip_network("192.168.0.2")
     assert of(Rule, made) == [
-        *(Rule(4, 15000, *what) for what in ((peer, 254), (None, 254, None, 500), (None, 254, None, 4500))),
-        *(Rule(4, 15001, *what) for what in ((peer, 0), (None, 0, None, 500), (None, 0, None, 4500))),
+        *(
+            Rule(4, 15000, *what)
+            for what in ((peer, 254), (None, 254, None, 500), (None, 254, None, 4500))
+        ),
+        *(
+            Rule(4, 15001, *what)
+            for what in ((peer, 0), (None, 0, None, 500), (None, 0, None, 4500))
+        ),
         Rule(4, 15002, None, 254, 0),
         Rule(4, 15003, None, FULL_TABLE),
     ]
 
 
-def test_a_full_tunnel_of_the_other_family_needs_no_way_out_for_the_peer_but_for_ike():
+def test_a_full_tunnel_of_the_other_family_lets_only_ike_out():
+    """The peer has no address of that family."""
     made = wishes(EVERYTHING, "up-client-v6")
     assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
 
 
 @pytest.mark.parametrize("net", ["192.0.0.0/8", "192.168.0.2/32"])
 def test_any_route_that_contains_the_peer_is_a_full_tunnel(net):
-    made = wishes(Settings(routes=(WantedRoute(ip_network(net)),)))
+    """In the main table it would loop."""
+    made = wishes(Settings(routes=(ConfiguredRoute(ip_network(net)),)))
     assert [one.table for one in of(Route, made)] == [FULL_TABLE] and len(of(Rule, made)) == 8
 
 
 def test_a_full_tunnel_in_the_main_table_is_refused():
+    """The peer's own packets would go into the tunnel."""
     told = refused(settings=EVERYTHING._replace(table=254))
-    assert told == "0.0.0.0/0 in the main table would send the peer's own packets into the tunnel; leave table out"
+    assert (
+        told
+        == "0.0.0.0/0 in the main table would send the peer's own packets into the tunnel; leave table out"
+    )
 
 
 def test_a_vrf_has_its_routes_in_its_own_table_and_no_rules():
+    """The outer packets are routed elsewhere."""
     made = wishes(EVERYTHING._replace(vrf="blue"))
     assert [one.table for one in of(Route, made)] == [100] and of(Rule, made) == []
     assert [one.master for one in of(Link, made)] == ["blue"]
 
 
-def test_metric_table_and_source_of_a_route_come_before_those_of_the_connection():
+def test_a_routes_own_values_come_before_the_connections():
+    """Metric, table and source may stand in the route itself."""
     nets = [ip_network(net) for net in ("10.2.0.0/16", "10.9.0.0/16")]
-    routes = (WantedRoute(nets[0]), WantedRoute(nets[1], metric=7, table=9, source=ip_address("10.1.0.1")))
+    routes = (
+        ConfiguredRoute(nets[0]),
+        ConfiguredRoute(nets[1], metric=7, table=9, source=ip_address("10.1.0.1")),
+    )
     made = of(Route, wishes(Settings(routes=routes, metric=5, table=8)))
-    assert [(one.table, one.metric, str(one.source)) for one in made] == [(8, 5, "10.3.0.1"), (9, 7, "10.1.0.1")]
+    assert [(one.table, one.metric, str(one.source)) for one in made] == [
+        (8, 5, "10.3.0.1"),
+        (9, 7, "10.1.0.1"),
+    ]
 
 
 def test_an_if_id_makes_an_xfrm_interface_named_after_it():
+    """xfrm42 for if_id 42."""
     made = wishes(IF_ID_IN=42, IF_ID_OUT=42)
     (link,) = of(Link, made)
     assert (link.kind, link.key, link.name, link.local) == ("xfrm", "xfrm 42", "xfrm42", None)
 
 
 def test_two_if_ids_make_a_link_each_way():
-    made = wishes(Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")),)), IF_ID_IN=7, IF_ID_OUT=8)
+    """The outbound one comes first."""
+    made = wishes(
+        Settings(routes=(ConfiguredRoute(ip_network("10.2.0.0/16")),)), IF_ID_IN=7, IF_ID_OUT=8
+    )
     out, back = of(Link, made)
     assert (out.if_id, back.if_id) == (8, 7)
-    assert [one.link for one in of(Route, made)] == [out.key] and {one.link for one in of(Address, made)} == {out.key}
-    assert Setting(back.key, "ipv4", "rp_filter", 2) in made.wishes
+    assert [one.link_key for one in of(Route, made)] == [out.key] and {
+        one.link_key for one in of(Address, made)
+    } == {out.key}
+    assert Sysctl(back.key, "ipv4", "rp_filter", 2) in made.wishes
 
 
 def test_any_end_is_a_wildcard_of_the_endpoints_family():
+    """0.0.0.0 or ::, as the other end has it."""
     anywhere = Settings(remote=ip_address("0.0.0.0"))
     assert of(Link, wishes(anywhere))[0].key == "vti 192.168.0.1 0.0.0.0"
     assert of(Link, wishes(anywhere, ME="fec0::1", PEER="fec0::2"))[0].key == "vti6 fec0::1 ::"
@@ -209,28 +316,44 @@ def test_any_end_is_a_wildcard_of_the_endpoints_family():
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told(settings, changed, told):
+    """Each error has a hint that says what to write."""
     assert refused(settings=Settings(**settings), **changed) == told
 
 
 @pytest.mark.parametrize(
     ("path", "peer", "mtu"),
-    [(1500, 4, 1406), (1500, 6, 1390), (1492, 4, 1406), (1484, 4, 1390), (9000, 4, 8910), (1280, 4, 1280), (None, 4, 0)],
+    [
+        (1500, 4, 1406),
+        (1500, 6, 1390),
+        (1492, 4, 1406),
+        (1484, 4, 1390),
+        (9000, 4, 8910),
+        (1280, 4, 1280),
+        (None, 4, 0),
+    ],
 )
 def test_the_mtu_is_what_the_longest_esp_header_leaves(path, peer, mtu):
+    """Whatever the cipher, with NAT in between or not."""
     ends = {} if peer == 4 else {"ME": "fec0::1", "PEER": "fec0::2"}
     (link,) = of(Link, wishes(path_mtu=path, **ends))
     assert link.mtu == mtu
 
 
 def test_the_mss_is_clamped_to_what_the_mtu_leaves():
-    assert of(Clamp, wishes(Settings(mss=0), path_mtu=1500)) == [Clamp("vti 192.168.0.1 192.168.0.2", "vti1", 1366, 1346)]
-    assert of(Clamp, wishes(Settings(mss=1200))) == [Clamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200)]
+    """Or to the number that is set."""
+    assert of(MssClamp, wishes(Settings(mss=0), path_mtu=1500)) == [
+        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1366, 1346)
+    ]
+    assert of(MssClamp, wishes(Settings(mss=1200))) == [
+        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200)
+    ]
 
 
-OFFICE = Settings(routes=(WantedRoute(ip_network("10.2.0.0/16")),))
+OFFICE = Settings(routes=(ConfiguredRoute(ip_network("10.2.0.0/16")),))
 
 
 def test_block_stands_behind_every_route():
+    """One unreachable route for each, with the greatest metric."""
     made = wishes(OFFICE._replace(when_down="block"))
     assert made.standing == (Route(ip_network("10.2.0.0/16"), 254, 0xFFFFFFFF, "", None),)
     full = wishes(EVERYTHING._replace(when_down="block"))
@@ -238,35 +361,50 @@ def test_block_stands_behind_every_route():
 
 
 def test_keep_stands_without_what_the_peer_handed_out():
+    """A virtual IP is gone while the CHILD_SA is."""
     inner = InnerAddress(ip_interface("169.254.21.2/30"))
     made = wishes(OFFICE._replace(when_down="keep"))
     assert [noun for noun in made.standing if isinstance(noun, Address)] == []
     assert [noun.source for noun in made.standing if isinstance(noun, Route)] == [None]
     kept = wishes(OFFICE._replace(when_down="keep", address=(inner,)))
-    assert [str(noun.address) for noun in kept.standing if isinstance(noun, Address)] == ["169.254.21.2/30"]
+    assert [str(noun.address) for noun in kept.standing if isinstance(noun, Address)] == [
+        "169.254.21.2/30"
+    ]
 
 
 def test_nothing_stands_by_default():
+    """when_down is remove."""
     assert wishes(OFFICE).standing == ()
 
 
 @pytest.mark.parametrize("ip", ["10.0.0.254", "192.168.0.1", "192.168.0.2"])
 def test_a_virtual_ip_that_is_a_neighbours_is_refused(ip):
-    assert f"the peer gave the virtual IP {ip}, which is " in refused(hop="10.0.0.254", MY_SOURCEIP4_1=ip)
+    """It must not be the peer's, our own, or the next hop's address."""
+    assert f"the peer gave the virtual IP {ip}, which is " in refused(
+        hop="10.0.0.254", MY_SOURCEIP4_1=ip
+    )
 
 
 def test_an_alias_is_printable_and_fits():
+    """A connection's name may be long and strange."""
     (link,) = of(Link, wishes(CONNECTION="x\n" * 300))
     assert link.alias.isprintable() and len(link.alias.encode()) <= 255
 
 
 def test_every_wish_and_all_that_stands_is_one_of_its_key():
+    """No plan wishes twice for one key."""
     net, wide = ip_network("10.2.0.0/16"), ip_network("0.0.0.0/0")
     for routes, settings in (
-        ((WantedRoute(net, metric=10), WantedRoute(net, metric=20)), Settings()),
-        ((WantedRoute(net, metric=100), WantedRoute(net)), Settings(metric=100)),
-        ((WantedRoute(net, table=100), WantedRoute(net)), Settings(table=100)),
-        ((WantedRoute(wide, metric=(1 << 32) - 2), WantedRoute(wide, metric=(1 << 32) - 3)), Settings()),
+        ((ConfiguredRoute(net, metric=10), ConfiguredRoute(net, metric=20)), Settings()),
+        ((ConfiguredRoute(net, metric=100), ConfiguredRoute(net)), Settings(metric=100)),
+        ((ConfiguredRoute(net, table=100), ConfiguredRoute(net)), Settings(table=100)),
+        (
+            (
+                ConfiguredRoute(wide, metric=(1 << 32) - 2),
+                ConfiguredRoute(wide, metric=(1 << 32) - 3),
+            ),
+            Settings(),
+        ),
     ):
         for what in ("block", "keep"):
             made = wishes(settings._replace(routes=routes, when_down=what))
@@ -275,5 +413,12 @@ def test_every_wish_and_all_that_stands_is_one_of_its_key():
 
 
 def test_ipv6s_own_metric_is_none():
-    (route,) = of(Route, wishes(Settings(routes=(WantedRoute(ip_network("fd00:2::/32"), metric=1024),)), "up-client-v6"))
+    """1024 is what the kernel gives a route without a metric."""
+    (route,) = of(
+        Route,
+        wishes(
+            Settings(routes=(ConfiguredRoute(ip_network("fd00:2::/32"), metric=1024),)),
+            "up-client-v6",
+        ),
+    )
     assert route.metric == 0

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events import environment
-from vti_updown import configuration, values
+from support.events import environment
 from vti_updown.cli import hook, usage
-from vti_updown.configuration import held, settings_for
 from vti_updown.event import parse
-from vti_updown.settings import FLAGS, KEYS, InnerAddress, Settings, SettingsError, WantedRoute, flags, link_name
-from vti_updown.settings_file import MATCHES
+from vti_updown.settings import choose, values
+from vti_updown.settings.choose import settings_by_name, settings_for
+from vti_updown.settings.file import MATCHES
+from vti_updown.settings.lists import ConfiguredRoute, InnerAddress
+from vti_updown.settings.table import FLAGS, KEYS, Settings, SettingsError, fill_in, read_flags
 
 ROOT = Path(__file__).parent.parent.parent
 EVENT = parse(environment("up-client"))
@@ -25,11 +26,11 @@ ip, interface = ipaddress.ip_address, ipaddress.ip_interface
 
 @pytest.fixture(autouse=True)
 def no_file_of_this_machine(monkeypatch, tmp_path):
-    monkeypatch.setattr(configuration, "FILE", str(tmp_path / "vti-updown.toml"))
+    monkeypatch.setattr(choose, "DEFAULT_FILE", str(tmp_path / "vti-updown.toml"))
 
 
 def settings(*words, event=EVENT):
-    return settings_for(flags(words), event)
+    return settings_for(read_flags(words), event)
 
 
 @pytest.fixture
@@ -40,28 +41,32 @@ def file(tmp_path):
         path = tmp_path / "vti-updown.toml"
         path.touch(0o600)
         path.write_text(text)
-        if reader is held:
-            return held(flags(words))
-        return reader(flags(words), parse(environment("up-client", **changed)))
+        if reader is settings_by_name:
+            return settings_by_name(read_flags(words))
+        return reader(read_flags(words), parse(environment("up-client", **changed)))
 
     return read
 
 
 def test_no_flags_and_no_file_are_the_defaults():
+    """The hook needs no settings."""
     assert settings() == Settings()
 
 
 def test_each_field_of_settings_is_a_key_and_a_flag():
+    """One table has them all."""
     assert {*KEYS, "section"} == set(Settings._fields)
 
 
 def test_flags_are_read_in_both_spellings():
-    assert settings("--route", "10.2.0.0/16", "--route=fd00:2::/32", "--name=vpn{uniqueid}") == Settings(
-        routes=(WantedRoute(NET), WantedRoute(NET6)), name="vpn{uniqueid}"
-    )
+    """--flag VALUE and --flag=VALUE."""
+    assert settings(
+        "--route", "10.2.0.0/16", "--route=fd00:2::/32", "--name=vpn{uniqueid}"
+    ) == Settings(routes=(ConfiguredRoute(NET), ConfiguredRoute(NET6)), name="vpn{uniqueid}")
 
 
 def test_no_routes_is_an_empty_list():
+    """It means the same as --route none."""
     assert settings("--no-routes").routes == ()
 
 
@@ -83,14 +88,14 @@ FORMS = [
     ("routes", '"auto"', ["--route", "auto"], None),
     ("routes", '"none"', ["--route", "none"], ()),
     ("routes", "[]", ["--no-routes"], ()),
-    ("routes", '"10.2.0.0/16"', ["--route", "10.2.0.0/16"], (WantedRoute(NET),)),
+    ("routes", '"10.2.0.0/16"', ["--route", "10.2.0.0/16"], (ConfiguredRoute(NET),)),
     ("routes", '["10.2.0.0/16", { to = "fd00:2::/32" }, "10.2.0.0/16"]', ["--route=10.2.0.0/16", "--route=fd00:2::/32"],
-     (WantedRoute(NET), WantedRoute(NET6))),
+     (ConfiguredRoute(NET), ConfiguredRoute(NET6))),
     ("routes", '[{ to = "10.2.0.0/16", metric = 4294967294, table = "main", src = "10.1.0.1" }]',
      ["--route", "10.2.0.0/16,metric=4294967294,table=main,src=10.1.0.1"],
-     (WantedRoute(NET, 4294967294, 254, ip("10.1.0.1")),)),
+     (ConfiguredRoute(NET, 4294967294, 254, ip("10.1.0.1")),)),
     ("routes", '["10.2.0.0/16", { to = "10.2.0.0/16", metric = 5 }]', ["--route=10.2.0.0/16", "--route=10.2.0.0/16,metric=5"],
-     (WantedRoute(NET), WantedRoute(NET, 5))),
+     (ConfiguredRoute(NET), ConfiguredRoute(NET, 5))),
     ("address", '"169.254.21.2/30"', ["--address", "169.254.21.2/30"], (InnerAddress(interface("169.254.21.2/30")),)),
     ("address", '["10.3.0.1", "fd00::1/64"]', ["--address=10.3.0.1", "--address=fd00::1/64"],
      (InnerAddress(interface("10.3.0.1/32")), InnerAddress(interface("fd00::1/64")))),
@@ -128,29 +133,34 @@ FORMS = [
 
 @pytest.mark.parametrize(("key", "toml", "words", "value"), FORMS)
 def test_a_setting_is_the_same_in_the_file_and_as_a_flag(file, key, toml, words, value):
+    """Both give the same value."""
     assert settings(*words) == Settings(**{key: value})
     assert file(f"[connection.gw]\n{key} = {toml}") == Settings(**{key: value}, section="gw")
 
 
 def test_every_setting_is_tried_in_both_forms():
+    """A new setting needs a row in this test."""
     assert {key for key, *_ in FORMS} == set(KEYS)
 
 
 @pytest.mark.parametrize("flag", KEYS.values(), ids=list(KEYS))
 def test_the_example_that_a_hint_shows_is_right(file, flag):
-    file(f"[connection.gw]\n{flag.key} = {values.toml(flag.example)}")
+    """What a hint advises must be accepted."""
+    file(f"[connection.gw]\n{flag.key} = {values.as_toml(flag.example)}")
     if flag.name != "multicast":
-        settings(f"--{flag.name}", values.word(flag.example))
+        settings(f"--{flag.name}", values.as_word(flag.example))
 
 
 def test_a_flag_without_a_value_leaves_the_next_word_alone():
+    """--multicast takes its value only behind an equals sign."""
     assert settings("--multicast", "--mtu", "1400") == Settings(multicast=True, mtu=1400)
 
 
 # Which of several decides.
 
 
-def test_each_key_is_the_most_specific_tables_that_has_it_then_the_defaults_and_flags_win(file):
+def test_each_key_is_the_most_specific_tables(file):
+    """Then come the defaults, and flags win over both."""
     text = """
         [connection."*"]
         mtu = 1
@@ -167,21 +177,26 @@ def test_each_key_is_the_most_specific_tables_that_has_it_then_the_defaults_and_
         mtu = 68
         device = "eth9"
     """.replace("mtu = 1\n", "mtu = 1200\n")
-    assert file(text, "--mtu", "1300") == Settings(mtu=1300, mss=None, metric=2, table=3, up="default", section="gw")
+    assert file(text, "--mtu", "1300") == Settings(
+        mtu=1300, mss=None, metric=2, table=3, up="default", section="gw"
+    )
     assert file(text) == Settings(mtu=1400, mss=None, metric=2, table=3, up="default", section="gw")
 
 
 def test_auto_takes_a_less_specific_tables_value_back(file):
+    """routes = auto is a value like any other."""
     text = '[default]\nroutes = "none"\nlink_local = "fe80::1"\n[connection.gw]\nroutes = "auto"\nlink_local = "auto"'
     assert file(text) == Settings(section="gw")
 
 
-def test_a_list_or_a_table_of_sysctl_replaces_another_whole(file):
+def test_a_list_or_a_table_replaces_another_whole(file):
+    """Nothing is added to what a less specific table says."""
     text = '[default]\nsysctl = { "ipv4.rp_filter" = 2 }\n[connection.gw]\nsysctl = { "ipv6.accept_ra" = 0 }'
     assert file(text).sysctl == (("ipv6", "accept_ra", 0),)
 
 
-def test_without_a_match_the_defaults_hold_and_no_table_has_a_name(file):
+def test_without_a_match_the_defaults_hold(file):
+    """And no section is named."""
     assert file("[default]\nmtu = 1400\n[connection.other]\nmtu = 1300") == Settings(mtu=1400)
 
 
@@ -191,22 +206,36 @@ RANKS = [
     ("an exact text beats a longer pattern", 'peer_id = "su[n]*"', 'connection = "gw"'),
     ("more literal characters beat fewer", 'connection = "g*"', 'connection = "gw*"'),
     ("a set of characters is no literal", 'connection = "[gGhHiI]?"', 'connection = "g*"'),
-    ("a negated set is no literal, and may hold a bracket", 'connection = "[!]abcdef]?"', 'connection = "g*"'),
+    (
+        "a negated set is no literal, and may hold a bracket",
+        'connection = "[!]abcdef]?"',
+        'connection = "g*"',
+    ),
     ("a longer prefix beats a shorter", 'peer = "192.168.0.0/16"', 'peer = "192.168.0.0/24"'),
     ("one address beats a subnet", 'peer = "192.168.0.0/31"', 'peer = "192.168.0.2"'),
     ("one address beats a pattern", 'connection = "gw*"', 'peer = "192.168.0.2"'),
 ]
 
 
-@pytest.mark.parametrize(("loser", "winner"), [rank[1:] for rank in RANKS], ids=[rank[0] for rank in RANKS])
+@pytest.mark.parametrize(
+    ("loser", "winner"), [rank[1:] for rank in RANKS], ids=[rank[0] for rank in RANKS]
+)
 def test_the_more_specific_table_wins_wherever_it_stands(file, loser, winner):
-    tables = [f"[connection.loser]\nmtu = 1300\n{loser}", f"[connection.winner]\nmtu = 1400\n{winner}"]
+    """The order in the file counts only among equals."""
+    tables = [
+        f"[connection.loser]\nmtu = 1300\n{loser}",
+        f"[connection.winner]\nmtu = 1400\n{winner}",
+    ]
     for text in ("\n".join(tables), "\n".join(reversed(tables))):
         assert file(text) == Settings(mtu=1400, section="winner")
 
 
 def test_of_equals_the_one_further_down_wins(file):
-    tables = ['[connection.a]\nmtu = 1300\npeer_id = "sun"', '[connection.b]\nmtu = 1400\npeer_id = "sun"']
+    """As people expect of a file."""
+    tables = [
+        '[connection.a]\nmtu = 1300\npeer_id = "sun"',
+        '[connection.b]\nmtu = 1400\npeer_id = "sun"',
+    ]
     assert file("\n".join(tables)).section == "b"
     assert file("\n".join(reversed(tables))).section == "a"
 
@@ -230,34 +259,44 @@ def test_of_equals_the_one_further_down_wins(file):
     ],
 )
 def test_a_table_matches_by_all_the_keys_that_it_gives(file, match, changed, fits):
-    assert (file(f"[connection.office]\nmtu = 1400\n{match}", **changed) == Settings(mtu=1400, section="office")) is fits
+    """One that does not match is enough."""
+    assert (
+        file(f"[connection.office]\nmtu = 1400\n{match}", **changed)
+        == Settings(mtu=1400, section="office")
+    ) is fits
 
 
 def test_a_table_that_matches_by_keys_does_not_match_by_its_name(file):
+    """Its name is only a name then."""
     assert file('[connection.gw]\nmtu = 1400\npeer_id = "moon"') == Settings()
 
 
 def test_a_connections_name_is_no_pattern(file):
+    """Only the file has patterns."""
     assert file("[connection.gw]\nmtu = 1400", CONNECTION="*") == Settings()
     assert file('[connection."[*]"]\nmtu = 1400', CONNECTION="*").mtu == 1400
 
 
 def test_settings_names_the_table_whatever_matches(file):
+    """--settings NAME takes that one."""
     text = '[default]\nmss = "path"\n[connection.gw]\nmtu = 1300\n[connection.office]\nmtu = 1400\npeer_id = "nobody"'
     assert file(text, "--settings", "office") == Settings(mtu=1400, mss=0, section="office")
 
 
 def test_config_names_another_file(file, tmp_path):
+    """--config FILE is read instead."""
     (other := tmp_path / "other.toml").touch(0o600)
     other.write_text("[connection.gw]\nmtu = 1400")
     assert file("[connection.gw]\nmtu = 1300", "--config", str(other)).mtu == 1400
 
 
-def test_a_wrong_value_of_a_table_that_does_not_match_is_not_this_connections(file):
+def test_a_wrong_value_in_another_table_does_no_harm(file):
+    """It fails only the connections that the table matches."""
     assert file("[connection.other]\nmtu = 1\n[connection.gw]\nmtu = 1400").mtu == 1400
 
 
-def test_held_has_each_table_that_is_no_pattern_alone_with_the_defaults(file):
+def test_settings_by_name_have_each_table_with_the_defaults(file):
+    """Tables that are patterns are left out."""
     text = """
         [default]
         mss = "path"
@@ -271,17 +310,19 @@ def test_held_has_each_table_that_is_no_pattern_alone_with_the_defaults(file):
         connection = "net*"
         local = "192.0.2.1"
     """
-    assert file(text, "--mtu", "68", reader=held) == {
+    assert file(text, "--mtu", "68", reader=settings_by_name) == {
         "gw": Settings(mtu=1400, mss=0, section="gw"),
         "office": Settings(local=ip("192.0.2.1"), mss=0, section="office"),
     }
 
 
-def test_held_is_nothing_without_a_file():
-    assert held({}) == {}
+def test_settings_by_name_are_empty_without_a_file():
+    """There is nothing to prepare then."""
+    assert settings_by_name({}) == {}
 
 
 def test_a_symbolic_link_counts_as_what_it_leads_to(file, tmp_path):
+    """Its target's owner and mode are looked at."""
     (target := tmp_path / "target").touch(0o600)
     target.write_text("[connection.gw]\nmtu = 1400")
     (tmp_path / "link").symlink_to(target)
@@ -289,13 +330,20 @@ def test_a_symbolic_link_counts_as_what_it_leads_to(file, tmp_path):
 
 
 def test_a_down_reads_no_file_unless_it_asks_for_settings(monkeypatch, tmp_path):
-    """The hook asks only where the `up` is on no record, so that a file broken since keeps no tunnel up."""
-    from vti_updown import hook as events
+    """The hook asks only where the `up` is on no record, so that a file broken since keeps no
+    tunnel up.
+    """
+    from vti_updown.hook import run as events
 
     (broken := tmp_path / "broken.toml").touch(0o600)
     broken.write_text("[")
     ran = []
-    monkeypatch.setattr(events, "run", lambda event, wanted, environ: ran.append(event.verb) or events.Report([]))
+
+    def run(event, load_settings, environ):
+        ran.append(event.verb)
+        return events.Report([])
+
+    monkeypatch.setattr(events, "run", run)
     assert hook(["--config", str(broken)], environment("down-client")) == 0
     assert ran == ["down-client"]
 
@@ -316,6 +364,7 @@ def test_a_down_reads_no_file_unless_it_asks_for_settings(monkeypatch, tmp_path)
     ],
 )
 def test_what_can_be_together_is_taken(file, text):
+    """A conflict is only told where there is one."""
     assert file(f"[connection.gw]\n{text}").section == "gw"
 
 
@@ -376,6 +425,7 @@ def test_what_can_be_together_is_taken(file, text):
     ],
 )  # fmt: skip
 def test_a_wrong_flag_says_what_is_wrong_and_what_would_be_right(words, message, hint):
+    """One line, with a value that would be taken."""
     with pytest.raises(SettingsError) as caught:
         settings(*words)
     assert (caught.value.message, caught.value.hint) == (message, hint)
@@ -385,12 +435,25 @@ def test_a_wrong_flag_says_what_is_wrong_and_what_would_be_right(words, message,
     st.lists(
         st.one_of(
             st.builds(
-                lambda flag, equals, value: f"--{flag.name}={value}" if equals else f"--{flag.name}",
+                lambda flag, equals, value: (
+                    f"--{flag.name}={value}" if equals else f"--{flag.name}"
+                ),
                 st.sampled_from(FLAGS),
                 st.booleans(),
                 st.text()
                 | st.sampled_from(
-                    ["0", "-1", "0x", "any", "auto", "10.0.0.0/8,a=b", "fe80::1%x", "[]", "ipv4.x={}", "{if_id:08x}"]
+                    [
+                        "0",
+                        "-1",
+                        "0x",
+                        "any",
+                        "auto",
+                        "10.0.0.0/8,a=b",
+                        "fe80::1%x",
+                        "[]",
+                        "ipv4.x={}",
+                        "{if_id:08x}",
+                    ]
                 ),
             ),
             st.text(),
@@ -399,20 +462,29 @@ def test_a_wrong_flag_says_what_is_wrong_and_what_would_be_right(words, message,
     )
 )
 def test_no_flag_raises_anything_but_a_settings_error(words):
+    """Whatever is written on the updown line."""
     try:
-        settings_for(flags(words), EVENT)
+        settings_for(read_flags(words), EVENT)
     except SettingsError as error:
         assert error.status == 2 and (error.message + error.hint).isprintable()
 
 
 # The name of a link.
 
-VALUES = {"connection": "gw", "uniqueid": "7", "mark": "2", "peer": "192.168.0.2", "if_id": "42", "if_id:08x": "0000002a"}
+VALUES = {
+    "connection": "gw",
+    "uniqueid": "7",
+    "mark": "2",
+    "peer": "192.168.0.2",
+    "if_id": "42",
+    "if_id:08x": "0000002a",
+}
 
 
 def test_a_template_is_filled_in():
-    assert link_name("{connection}-{mark}x{uniqueid}", VALUES) == "gw-2x7"
-    assert link_name("x{if_id}-{if_id:08x}", VALUES) == "x42-0000002a"
+    """Each placeholder stands for its value."""
+    assert fill_in("{connection}-{mark}x{uniqueid}", VALUES) == "gw-2x7"
+    assert fill_in("x{if_id}-{if_id:08x}", VALUES) == "x42-0000002a"
 
 
 @pytest.mark.parametrize(
@@ -429,8 +501,9 @@ def test_a_template_is_filled_in():
     ],
 )
 def test_a_name_that_the_kernel_would_not_take_is_refused(template, connection, fault):
+    """The kernel's rules for names are known before."""
     with pytest.raises(SettingsError) as caught:
-        link_name(template, VALUES | {"connection": connection})
+        fill_in(template, VALUES | {"connection": connection})
     assert caught.value.message.endswith(fault)
 
 
@@ -438,25 +511,21 @@ def test_a_name_that_the_kernel_would_not_take_is_refused(template, connection, 
 
 
 def test_every_flag_has_a_help():
+    """A flag without one would be a riddle."""
     assert all(flag.help.endswith(".") for flag in FLAGS)
     assert all(flag.default for flag in KEYS.values())
 
 
 def test_the_help_that_the_hook_prints_fits_into_charons_lines():
+    """charon cuts longer lines."""
     assert max(len(line.encode()) for line in usage()) <= 120
 
 
-@pytest.mark.parametrize("flag", FLAGS, ids=[flag.name for flag in FLAGS])
-def test_the_readme_has_the_row_of_each_setting(flag):
-    key = f"`{flag.key} = {values.toml(flag.example)}`" if flag.parse else ""
-    row = f"| {key} | `{flag.usage}` | {flag.described} |".replace("yes|no", r"yes\|no")
-    assert row in (ROOT / "README.md").read_text().splitlines()
-
-
 def test_the_example_has_every_key_and_no_fault(file):
+    """It is what people copy."""
     text = (ROOT / "examples/vti-updown.toml").read_text()
     found = tomllib.loads(text)
     tables = [found["default"], *found["connection"].values()]
     assert {key for table in tables for key in table} == {*KEYS, *MATCHES}
-    assert {"aws", "branch", "office"} == file(text, reader=held).keys()
+    assert {"aws", "branch", "office"} == file(text, reader=settings_by_name).keys()
     assert file(text, CONNECTION="rw-1").vrf == "blue"

@@ -1,4 +1,6 @@
-"""A file of settings that is wrong: the line that the hook prints, and that nothing but such a line comes of it."""
+"""A file of settings that is wrong: the line that the hook prints, and that nothing but such a line
+comes of it.
+"""
 
 import os
 import tomllib
@@ -7,13 +9,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from events import environment
-from vti_updown import configuration, settings_file
-from vti_updown.cli import Found, error_line, hook
-from vti_updown.configuration import file_of, held, settings_for
+from support.events import environment
+from vti_updown.cli import FlagsGiven, hook
 from vti_updown.event import parse
-from vti_updown.settings import KEYS, SettingsError, flags
-from vti_updown.settings_file import MATCHES
+from vti_updown.output import error_line
+from vti_updown.settings import choose
+from vti_updown.settings import file as settings_file
+from vti_updown.settings.choose import chosen_file, settings_by_name, settings_for
+from vti_updown.settings.file import MATCHES
+from vti_updown.settings.table import KEYS, SettingsError, read_flags
 
 ENVIRON = environment("up-client")
 EVENT = parse(ENVIRON)
@@ -25,9 +29,11 @@ def said(monkeypatch):
     """The line that a file of these bytes makes the hook print for an `up`, and its exit status."""
 
     def read(data, *words):
-        monkeypatch.setattr(settings_file, "contents", lambda _: data if isinstance(data, bytes) else data.encode())
+        monkeypatch.setattr(
+            settings_file, "contents", lambda _: data if isinstance(data, bytes) else data.encode()
+        )
         with pytest.raises(SettingsError) as caught:
-            Found(flags(words)).settings(EVENT)
+            FlagsGiven(read_flags(words)).load_settings(EVENT)
         return error_line(caught.value, ENVIRON), caught.value.status
 
     return read
@@ -170,24 +176,30 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("data", "line"), WRONG, ids=[line[32:70] for _, line in WRONG])
-def test_a_wrong_file_is_one_line_that_says_where_and_what_would_be_right(said, data, line):
+def test_a_wrong_file_says_where_and_what_would_be_right(said, data, line):
+    """One line each, with file, table and key."""
     assert said(data) == (line, 2)
 
 
 def test_a_flag_and_the_file_that_cannot_be_together_name_both(said):
-    expected = f"error: gw: --vrf and netns exclude each other (netns: {FILE} [default])".replace(f"{FILE} ", "")
+    """So that both places can be found."""
+    expected = f"error: gw: --vrf and netns exclude each other (netns: {FILE} [default])".replace(
+        f"{FILE} ", ""
+    )
     assert said("[default]\nnetns = 'office'", "--vrf", "blue") == (f"{expected}; leave one out", 2)
     expected = f"error: gw: {FILE} [default] vrf and netns exclude each other (netns: --netns); leave one out"
     assert said("[default]\nvrf = 'blue'", "--netns", "office") == (expected, 2)
 
 
 def test_kind_and_if_id_of_two_tables_may_be_together(monkeypatch):
+    """A default may be overruled by a more specific table."""
     text = b"[default]\nkind = 'vti'\n[connection.gw]\nif_id = 42"
     monkeypatch.setattr(settings_file, "contents", lambda _: text)
     assert settings_for({}, EVENT).if_id == (42, 42)
 
 
 def test_a_table_that_settings_names_has_to_be_there(said):
+    """A typo must not mean the defaults."""
     line = f"error: gw: --settings office: {FILE} has no such table; vti-updown check-config lists them"
     assert said("[connection.gw]", "--settings", "office") == (line, 2)
     assert said("[default]", "--settings", "office") == (line, 2)
@@ -195,8 +207,14 @@ def test_a_table_that_settings_names_has_to_be_there(said):
 
 @pytest.mark.parametrize("name", ["net", "büro" * 100, "\x1b" * 50, "a" * 200])
 def test_no_line_is_cut_by_charon(said, name):
+    """However long the values are."""
     quoted = "".join(f"\\u{ord(c):04x}" for c in name)
-    for text in (f'mtu = "{quoted}"', f'"{quoted}" = 1', f'vrf = "blue"\nnetns = "x"\nmtu = {9**19}', f'peer = "{quoted}"'):
+    for text in (
+        f'mtu = "{quoted}"',
+        f'"{quoted}" = 1',
+        f'vrf = "blue"\nnetns = "x"\nmtu = {9**19}',
+        f'peer = "{quoted}"',
+    ):
         line, status = said(f'[connection."{quoted}"]\nconnection = "*"\n{text}')
         assert status == 2 and len(line.encode()) <= 120 and line.isprintable() and "; " in line
 
@@ -214,27 +232,38 @@ def file(tmp_path, monkeypatch):
 
 def up():
     with pytest.raises(SettingsError) as caught:
-        Found(flags(["--config", "a.toml"])).settings(EVENT)
+        FlagsGiven(read_flags(["--config", "a.toml"])).load_settings(EVENT)
     return error_line(caught.value, ENVIRON)
 
 
 def test_a_file_that_others_can_write_is_refused(file):
+    """It decides what root runs."""
     for mode in (0o620, 0o602, 0o666):
         file.chmod(mode)
-        assert up() == "error: gw: a.toml can be written by its group or by others; take that away: chmod go-w"
+        assert (
+            up()
+            == "error: gw: a.toml can be written by its group or by others; take that away: chmod go-w"
+        )
 
 
 @pytest.mark.usefixtures("file")
 def test_a_file_of_somebody_elses_is_refused(monkeypatch):
+    """Its owner could change it."""
     real = os.fstat
-    monkeypatch.setattr(os, "fstat", lambda handle: os.stat_result([*real(handle)[:4], 1000, *real(handle)[5:]]))
+    monkeypatch.setattr(
+        os, "fstat", lambda handle: os.stat_result([*real(handle)[:4], 1000, *real(handle)[5:]])
+    )
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
-    assert up() == "error: gw: a.toml belongs to user 1000, who could change it; give it to root: chown root"
+    assert (
+        up()
+        == "error: gw: a.toml belongs to user 1000, who could change it; give it to root: chown root"
+    )
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert settings_for(flags(["--config", "a.toml"]), EVENT).section == ""
+    assert settings_for(read_flags(["--config", "a.toml"]), EVENT).section == ""
 
 
-def test_a_file_that_is_none_is_refused_and_not_waited_for(file):
+def test_what_is_not_a_file_is_refused_and_not_waited_for(file):
+    """A pipe would hang the hook."""
     file.unlink()
     os.mkfifo("a.toml", 0o600)
     assert up() == "error: gw: a.toml is no regular file; put the settings into one"
@@ -244,40 +273,56 @@ def test_a_file_that_is_none_is_refused_and_not_waited_for(file):
     file.rmdir()
     assert up() == "error: gw: a.toml is not there; name a file that is, or leave --config out"
     file.symlink_to("a.toml")
-    assert up() == "error: gw: a.toml cannot be read: Too many levels of symbolic links; correct its path or its mode"
+    assert (
+        up()
+        == "error: gw: a.toml cannot be read: Too many levels of symbolic links; correct its path or its mode"
+    )
     file.unlink()
     file.symlink_to("/dev/zero")
     assert up() == "error: gw: a.toml is no regular file; put the settings into one"
 
 
 def test_a_file_of_more_than_a_mebibyte_is_refused(file):
+    """It would be read at every event."""
     file.write_bytes(b"#" * (1 << 20))
-    assert settings_for(flags(["--config", "a.toml"]), EVENT).section == ""
+    assert settings_for(read_flags(["--config", "a.toml"]), EVENT).section == ""
     file.write_bytes(b"#" * ((1 << 20) + 1))
-    assert up() == "error: gw: a.toml is longer than 1048576 bytes; make it shorter, by patterns and [default]"
+    assert (
+        up()
+        == "error: gw: a.toml is longer than 1048576 bytes; make it shorter, by patterns and [default]"
+    )
 
 
 def test_a_file_that_the_system_does_not_read_out_is_refused(file, monkeypatch):
+    """The system's own words are in the line."""
+
     def fail(*_):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "read", fail)
-    assert up() == "error: gw: a.toml cannot be read: Input/output error; correct its path or its mode"
+    assert (
+        up() == "error: gw: a.toml cannot be read: Input/output error; correct its path or its mode"
+    )
     assert file.exists()
 
 
 def test_of_a_long_path_the_end_is_shown():
-    assert file_of({"config": ["/" + "a" * 100 + "/vti.toml"]}).shown == "…" + "a" * 30 + "/vti.toml"
+    """The end tells more."""
+    assert (
+        chosen_file({"config": ["/" + "a" * 100 + "/vti.toml"]}).shown
+        == "…" + "a" * 30 + "/vti.toml"
+    )
 
 
 def test_the_file_that_is_not_named_need_not_be_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(configuration, "FILE", str(tmp_path / "none.toml"))
+    """Nobody needs a file of settings."""
+    monkeypatch.setattr(choose, "DEFAULT_FILE", str(tmp_path / "none.toml"))
     assert settings_for({}, EVENT).section == ""
 
 
 def test_an_up_with_a_broken_file_fails_and_changes_nothing(file, monkeypatch, capfd):
     """The whole hook, with its records and its kernel in the place of which nothing is called."""
-    from vti_updown import hook as events
+    from vti_updown.hook import run as events
 
     file.write_text("[connection.gw]\nmtu = 20")
     monkeypatch.setattr(events, "run", lambda event, wanted, environ: wanted(event))
@@ -291,13 +336,14 @@ def test_an_up_with_a_broken_file_fails_and_changes_nothing(file, monkeypatch, c
 
 
 def checked(capfd, *words):
-    from vti_updown.people import people
+    from vti_updown.admin.cli import run as people
 
     status = people(["check-config", *words])
     return capfd.readouterr().out.splitlines(), status
 
 
 def test_check_config_prints_every_fault(file, capfd):
+    """One line each, and exit status 2."""
     file.write_text("""
         [default]
         vrf = "blue"
@@ -333,6 +379,7 @@ def test_check_config_prints_every_fault(file, capfd):
 
 
 def test_check_config_says_a_fault_of_the_defaults_once(file, capfd):
+    """Although every table inherits it."""
     file.write_text("[default]\nvrf = 'a'\nnetns = 'b'\n[connection.a]\n[connection.b]")
     assert checked(capfd, "--config", "a.toml") == (
         ["error: a.toml [default] vrf and netns exclude each other; leave one out"],
@@ -340,7 +387,8 @@ def test_check_config_says_a_fault_of_the_defaults_once(file, capfd):
     )
 
 
-def test_check_config_says_what_each_table_matches_and_which_is_outdone(file, capfd):
+def test_check_config_says_what_each_table_matches(file, capfd):
+    """And which of them another one outdoes."""
     file.write_text("""
         [connection."rw-*"]
         [connection.one]
@@ -368,10 +416,11 @@ def test_check_config_says_what_each_table_matches_and_which_is_outdone(file, ca
 
 
 def test_check_config_of_an_empty_file_and_of_none(file, capfd, monkeypatch):
+    """Neither is a fault."""
     assert checked(capfd, "--config", "a.toml") == (["a.toml: 0 connections, no faults"], 0)
     file.write_text("[connection.gw]")
     assert checked(capfd, "--config", "a.toml")[0][-1] == "a.toml: 1 connection, no faults"
-    monkeypatch.setattr(configuration, "FILE", "none.toml")
+    monkeypatch.setattr(choose, "DEFAULT_FILE", "none.toml")
     assert checked(capfd) == (["none.toml is not there, so the defaults hold"], 0)
     assert checked(capfd, "--config", "none.toml") == (
         ["error: none.toml is not there; name a file that is, or leave --config out"],
@@ -380,7 +429,8 @@ def test_check_config_of_an_empty_file_and_of_none(file, capfd, monkeypatch):
 
 
 def test_check_config_takes_the_file_on_either_side_of_its_name(file, capfd):
-    from vti_updown.people import people
+    """--config may stand before or behind the command."""
+    from vti_updown.admin.cli import run as people
 
     file.write_text("[")
     assert people(["--config", "a.toml", "check-config"]) == 2
@@ -395,17 +445,31 @@ WORDS = st.sampled_from(
      "10.3.0.1 peer 10.3.0.2")
 )  # fmt: skip
 SCALARS = st.one_of(
-    WORDS, st.text(max_size=20), st.integers(), st.booleans(), st.floats(), st.dates(), st.times(), st.datetimes()
+    WORDS,
+    st.text(max_size=20),
+    st.integers(),
+    st.booleans(),
+    st.floats(),
+    st.dates(),
+    st.times(),
+    st.datetimes(),
 )
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(), inner, max_size=3)
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(), inner, max_size=3)
+    ),
 )
-TABLE = st.dictionaries(st.sampled_from([*KEYS, *MATCHES]) | st.text(max_size=5), VALUES, max_size=6)
+TABLE = st.dictionaries(
+    st.sampled_from([*KEYS, *MATCHES]) | st.text(max_size=5), VALUES, max_size=6
+)
 DOCUMENTS = st.fixed_dictionaries(
     {},
     optional={
         "default": TABLE | VALUES,
-        "connection": st.dictionaries(st.sampled_from(["gw", "*", "g[w]", "", "[z-a]"]) | st.text(), TABLE, max_size=3)
+        "connection": st.dictionaries(
+            st.sampled_from(["gw", "*", "g[w]", "", "[z-a]"]) | st.text(), TABLE, max_size=3
+        )
         | VALUES,
         "other": VALUES,
     },
@@ -414,24 +478,36 @@ DOCUMENTS = st.fixed_dictionaries(
 
 def readers(data):
     """What reads a file, with the file's bytes in the place of its reading."""
-    from vti_updown.check import check
+    from vti_updown.admin.check_config import check
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settings_file, "contents", lambda _: data() if callable(data) else data)
-        for reader in (lambda: settings_for({}, EVENT), lambda: held({}), lambda: settings_for({"settings": ["gw"]}, EVENT)):
+        for reader in (
+            lambda: settings_for({}, EVENT),
+            lambda: settings_by_name({}),
+            lambda: settings_for({"settings": ["gw"]}, EVENT),
+        ):
             try:
                 reader()
             except SettingsError as error:
                 line = error_line(error, ENVIRON)
                 assert line.isprintable() and len(line.encode()) <= 120 and error.status == 2
-        checked = check(file_of({}))
-        assert all(line.isprintable() and len(line.encode()) <= 120 for line in checked.lines) and checked.lines
+        checked = check(chosen_file({}))
+        assert (
+            all(line.isprintable() and len(line.encode()) <= 120 for line in checked.lines)
+            and checked.lines
+        )
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.binary() | st.text().map(str.encode) | st.text("[]{}=.,\"'\n#a1 \\-:_default", max_size=60).map(str.encode))
+@given(
+    st.binary()
+    | st.text().map(str.encode)
+    | st.text("[]{}=.,\"'\n#a1 \\-:_default", max_size=60).map(str.encode)
+)
 @example(b"[connection.gw]\nmark = 1" + b"0" * 4000)
 def test_no_bytes_raise_anything_but_a_settings_error(data):
+    """Any file gives settings or a line."""
     readers(data)
 
 

@@ -1,0 +1,245 @@
+"""`prepare` and `release`: what stands while no CHILD_SA does, as `when_down` says.
+
+Each prints the commands that it stood for.
+"""
+
+from collections.abc import Collection, Mapping
+from ipaddress import ip_network
+
+from ..constants import UINT32_MAX
+from ..event import Event, Mark, Selector
+from ..hook import caller as callers
+from ..hook.ask import Ask
+from ..hook.begin import Change, Move
+from ..named_tuple import NamedTuple
+from ..objects.link import Link
+from ..objects.route import Route
+from ..records.matching import Caller
+from ..records.matching import caller as caller_of
+from ..settings.table import Settings
+from ..text import Refusal, shown
+from ..wishes.plan import Plan, plan
+from .session import Session, printed, session
+
+EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
+
+SettingsByName = Mapping[str, Settings]
+"""The settings of each table that is one connection's, by the connection's name."""
+
+
+def prepare(
+    settings_of: SettingsByName,
+    connections: Collection[str],
+    is_dry_run: bool = False,
+) -> list[str]:
+    """Sets up what stands while no CHILD_SA does.
+
+    It does so for these connections or, with none, for all whose `when_down` says so. Returns the
+    lines to print. Raises Refusal, with nothing changed, for a connection that cannot be prepared.
+    It also does so if the records cannot be had, or the kernel refuses.
+    """
+    names = list(connections)
+    if not names:
+        names = _names_that_stand(settings_of)
+    for name in names:
+        _refuse_what_cannot_stand(name, settings_of)
+    with session(is_dry_run) as work:
+        preparation = _Preparation(work)
+        for name in names:
+            settings = settings_of[name]
+            preparation.add(name, settings)
+        change = preparation.change()
+        result = work.settle(change)
+        lines = printed(result, "nothing to prepare")
+        notes = [f"# {note}" for note in preparation.notes]
+        return lines + notes
+
+
+def _names_that_stand(settings_of: SettingsByName) -> list[str]:
+    names = []
+    for name, settings in settings_of.items():
+        if settings.when_down != "remove":
+            names.append(name)
+    return names
+
+
+def _refuse_what_cannot_stand(name: str, settings_of: SettingsByName) -> None:
+    settings = settings_of.get(name)
+    if settings is None:
+        what = f"the settings have no table [connection.{shown(name)}]"
+        raise Refusal(what, "see vti-updown check-config")
+    if settings.when_down == "remove":
+        what = f"{shown(name)}: when_down is remove, so nothing stands"
+        raise Refusal(what, "make it keep or block in the settings")
+
+
+class _Planned(NamedTuple):
+    """What is to stand for the events of one family."""
+
+    caller: Caller
+    plan: Plan
+
+    @property
+    def stands(self) -> bool:
+        """Whether something does: rules and sysctls are nothing without a link or a route."""
+        return any(isinstance(wish, Link | Route) for wish in self.plan.standing)
+
+
+class _Preparation:
+    """What `prepare` changes in the records, connection by connection."""
+
+    def __init__(self, work: Session) -> None:
+        self._work = work
+        self._own: list[str] = []
+        self._adds: list[int] = []
+        self._replaces: list[int] = []
+        self._moved: dict[Move, list[str]] = {}
+        """Links that have other endpoints from now on, with the keys of what is on them."""
+        self.notes: list[str] = []
+        """What to tell the user."""
+
+    def add(self, name: str, settings: Settings) -> None:
+        """Records what is to stand for a connection. Raises Refusal if nothing can."""
+        references = self._work.records.references
+        for planned in self._planned(name, settings):
+            caller = planned.caller
+            standing = planned.plan.standing
+            self._replaces += references.standing(caller)
+            number = references.stand(name, caller, standing)
+            self._adds.append(number)
+            self._own += [wish.key for wish in standing]
+
+    def change(self) -> Change:
+        """What all of this does to the references."""
+        keys = list(self._own)
+        for on_moved in self._moved.values():
+            keys += on_moved
+        different = dict.fromkeys(keys)
+        return Change(
+            keys=list(different),
+            reference=None,
+            own=tuple(self._own),
+            adds=tuple(self._adds),
+            replaces=tuple(self._replaces),
+            moved=tuple(self._moved),
+        )
+
+    def _planned(self, name: str, settings: Settings) -> list[_Planned]:
+        """What is to stand for a connection, by family."""
+        planned: list[_Planned] = []
+        for family in (4, 6):
+            event = _event_asleep(name, settings, family)
+            caller = caller_of(callers.BY_HAND, event)
+            wished = self._plan(name, event, caller, settings)
+            one_family = _Planned(caller, wished)
+            if one_family.stands:
+                planned.append(one_family)
+        if not planned:
+            what = f"{shown(name)}: there is no route to block"
+            raise Refusal(what, "list its routes in the settings")
+        self.notes += _notes_of(name, settings, planned)
+        return planned
+
+    def _plan(
+        self,
+        name: str,
+        event: Event,
+        caller: Caller,
+        settings: Settings,
+    ) -> Plan:
+        records = self._work.records
+        ask = Ask(caller, settings, records, self._work.kernel)
+        try:
+            wished = plan(event, settings, ask)
+        except Refusal as refusal:
+            what = f"{shown(name)}: {refusal.message}"
+            raise Refusal(what, refusal.hint, refusal.status) from None
+        for old, new in wished.moved:
+            self._moved[old, new] = records.move(old.key, new)
+        return wished
+
+
+def _notes_of(
+    name: str,
+    settings: Settings,
+    planned: Collection[_Planned],
+) -> list[str]:
+    """What to tell the user of a connection, each note once."""
+    if settings.routes is None:
+        unknown = "routes = auto is known only once the CHILD_SA is up; list them"
+        return [f"{shown(name)}: {unknown}"]
+    notes: list[str] = []
+    for each in planned:
+        notes += each.plan.notes
+    different = dict.fromkeys(notes)
+    return list(different)
+
+
+def _event_asleep(
+    name: str,
+    settings: Settings,
+    family: int,
+) -> Event:
+    """What an `up` of this connection would say, as far as the settings know."""
+    network = ip_network(EVERYTHING[family])
+    everything = Selector(network, protocol=0, port="0")
+    mark_in, mark_out = settings.mark or (None, None)
+    if_id_in, if_id_out = settings.if_id or (None, None)
+    return Event(
+        verb="prepare",
+        up=True,
+        family=family,
+        connection=name,
+        unique_id=0,
+        me=settings.local,
+        peer=settings.remote,
+        my_id="",
+        peer_id="",
+        my_selector=everything,
+        peer_selector=everything,
+        virtual_ips=(),
+        mark_in=_whole_mark(mark_in),
+        mark_out=_whole_mark(mark_out),
+        if_id_in=if_id_in,
+        if_id_out=if_id_out,
+    )
+
+
+def _whole_mark(value: int | None) -> Mark | None:
+    if value is None:
+        return None
+    return Mark(value, UINT32_MAX)
+
+
+def release(
+    connections: Collection[str],
+    is_dry_run: bool = False,
+) -> list[str]:
+    """Lets go of what stands while no CHILD_SA does.
+
+    It does so for these connections or, with none, for all. What is up stays up. Returns the lines
+    to print. Raises Refusal, with nothing changed, for a connection that nothing stands for.
+    """
+    with session(is_dry_run) as work:
+        references = work.records.references
+        standing = references.stood()
+        names = {name for _, name in standing}
+        released = {shown(connection) for connection in connections}
+        _refuse_unknown(connections, names)
+        keys: list[str] = []
+        for number, name in standing:
+            if not released or name in released:
+                keys += references.end(number)
+        result = work.reconcile(keys)
+        return printed(result, "nothing to release")
+
+
+def _refuse_unknown(connections: Collection[str], names: set[str]) -> None:
+    """`names` are those of the connections that something stands for."""
+    for connection in connections:
+        name = shown(connection)
+        if name in names:
+            continue
+        known = ", ".join(sorted(filter(None, names)))
+        what = f"nothing stands for {name}"
+        raise Refusal(what, f"something stands for: {known or 'nobody'}")

@@ -1,0 +1,185 @@
+"""What is said of an event: short lines for charon's log, since charon cuts a long one."""
+
+from collections.abc import Iterable
+
+from ..event import Event
+from ..named_tuple import NamedTuple
+from ..objects.link import Link
+from ..objects.object import Object
+from ..objects.route import Route
+from ..reconcile.reconcile import Result
+from ..records.references import STANDING
+from ..text import fitted, line, shown
+from .begin import Change
+from .context import EventContext
+
+LINES = 3
+"""How many lines an event may print."""
+
+
+class Report(NamedTuple):
+    """What is said of an event."""
+
+    lines: list[str]
+    status: int = 0
+    command: str = ""
+    """The user's, to be run at the end."""
+    ifname: str = ""
+    """The name of the event's link."""
+
+    def with_warning(self, warning: str) -> "Report":
+        lines = self.lines[: LINES - 1]
+        last = line(f"warning: {warning}")
+        return self._replace(lines=[*lines, last])
+
+
+class FormerLink(NamedTuple):
+    """The link that a reference had before its `down`."""
+
+    link: Link
+    is_borrowed: bool
+
+
+def report_up(
+    context: EventContext,
+    change: Change,
+    result: Result,
+    overruled: list[str],
+) -> Report:
+    """`overruled` is what to tell the user of charon's own routes."""
+    event = context.event
+    wished = context.records.references.wished(change.own)
+    links = [wish for wish in wished.values() if isinstance(wish, Link)]
+    link, *_ = links
+    name = shown(event.connection)
+    ifnames = ", ".join(each.name for each in links)
+    apart = link.tells_packets_apart_by
+    head = f"{name}: {ifnames} up, {event.me} → {event.peer}, {apart}"
+    items = _summaries(wished.values(), result.foreign)
+    first_line = fitted(head, items)
+    notes = [
+        *overruled,
+        *change.notes,
+        *result.notes,
+        *result.failures,
+    ]
+    return Report(
+        lines=_lines(event, first_line, notes),
+        command=change.command,
+        ifname=link.name,
+    )
+
+
+def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
+    """What is said of the objects that we put on links."""
+    summaries = []
+    for wish in wishes:
+        if not wish.link_key or wish.key in foreign:
+            continue
+        if wish.summary:
+            summaries.append(wish.summary)
+    return summaries
+
+
+def report_down(
+    context: EventContext,
+    change: Change,
+    former: FormerLink | None,
+    result: Result,
+) -> Report:
+    """`former` is None if the reference had no link."""
+    first_line = _said_of_down(context, change, former, result)
+    notes = result.notes + result.failures
+    report = Report(
+        lines=_lines(context.event, first_line, notes),
+        command=change.command,
+    )
+    if former is not None:
+        report = report._replace(ifname=former.link.name)
+    # What an event of another connection could not do is that one's.
+    if result.failed.isdisjoint(change.keys):
+        return report
+    return report._replace(status=1)
+
+
+def _said_of_down(
+    context: EventContext,
+    change: Change,
+    former: FormerLink | None,
+    result: Result,
+) -> str:
+    event = context.event
+    records = context.records
+    name = shown(event.connection)
+    if change.reference is None:
+        unique_id = f"unique ID {event.unique_id}"
+        return line(f"{name}: nothing is up for this {event.verb} ({unique_id})")
+    if former is None:
+        return line(f"{name}: its up had failed, nothing to take away")
+    link = former.link
+    holders = records.references.holders(link.key)
+    others = [holder for holder in holders if holder.charon != STANDING]
+    if others:
+        return _said_of_held(context, link, len(others), result)
+    if holders:
+        return line(f"{name}: {link.name} stays without a CHILD_SA, as when_down says")
+    if records.applied.of([link.key]):
+        return line(f"{name}: {link.name} could not be taken away, the next event tries again")
+    ended = "down"
+    if former.is_borrowed:
+        ended = "stays, which was there before"
+    endpoints = f"{event.me} → {event.peer}"
+    head = f"{name}: {link.name} {ended}, {endpoints}"
+    return fitted(head, _blocked(context))
+
+
+def _said_of_held(
+    context: EventContext,
+    link: Link,
+    holders: int,
+    result: Result,
+) -> str:
+    """What has gone from a link that others hold."""
+    wished = context.records.references.wished([link.key])
+    held = wished[link.key]
+    assert isinstance(held, Link)
+    name = shown(context.event.connection)
+    head = f"{name}: {held.name} stays, held by {holders} more"
+    removed = []
+    for step in result.steps:
+        gone = step.object
+        if step.new is not None or gone.link_key != link.key:
+            continue
+        if gone.summary:
+            removed.append(f"without {gone.summary}")
+    return fitted(head, removed)
+
+
+def _blocked(context: EventContext) -> list[str]:
+    """What stands in the way of packets from now on."""
+    references = context.records.references
+    standing: list[Object] = []
+    for number in references.standing(context.caller):
+        standing += references.wishes(number)
+    blocked = []
+    for wish in standing:
+        if isinstance(wish, Route) and wish.is_unreachable:
+            blocked.append(f"{wish.destination} blocked")
+    return blocked
+
+
+def _lines(
+    event: Event,
+    first_line: str,
+    notes: Iterable[str],
+) -> list[str]:
+    """The first line, and as many notes as there is room for, with a count of the others."""
+    name = shown(event.connection)
+    said = [f"{name}: {note}" for note in notes]
+    room = LINES - 1
+    lines = [line(text) for text in said[:room]]
+    more = len(said) - room
+    if more > 0:
+        last = said[room - 1]
+        lines[-1] = line(last, f" (and {more} more)")
+    return [first_line, *lines]

@@ -1,0 +1,83 @@
+"""The kernel as one event sees it: what looks and what changes, in each namespace, on one set of
+sockets.
+"""
+
+from collections.abc import Mapping
+
+from ..objects.object import Applied, Outcome
+from ..objects.registry import Step
+from ..text import Refusal
+from . import namespace
+from .apply import Apply
+from .links import Links
+from .lookup import Lookup
+from .namespace import OWN, Namespace
+from .observe import Observe
+
+
+class Kernel:
+    """Opens a socket in each namespace that is asked for, and closes them all in the end."""
+
+    def __init__(self) -> None:
+        self._namespaces: dict[str, Namespace] = {}
+        self._home = self._namespace(OWN)
+        self.lookup = Lookup(self._home)
+
+    def cookie(self) -> int:
+        """What tells charon's own namespace from every other."""
+        return self._home.socket.namespace()
+
+    def observe(self, netns: str = OWN) -> Observe:
+        """What looks at a namespace."""
+        return Observe(self._namespace(netns), self.lookup)
+
+    def take(
+        self,
+        step: Step,
+        known: Mapping[str, Applied],
+        sure: bool = True,
+        last: bool = False,
+    ) -> Outcome:
+        """Takes a step in the namespace that its object is in. See `Apply.take`."""
+        netns = step.object.netns
+        if step.new is not None and netns and not namespace.exists(netns):
+            message, hint = namespace.missing(netns)
+            raise Refusal(message, hint, 1)
+        observe = self.observe(netns)
+        links = Links(observe, self.observe(), self.lookup)
+        return Apply(observe.namespace, links).take(step, known, sure, last)
+
+    def is_there(self, link: Applied) -> bool:
+        """Whether a link that was applied is there, whatever its name is now."""
+        return self.observe(link.object.netns).is_there(link)
+
+    def ours(self) -> list[Applied]:
+        """All of ours, in every namespace that has a name."""
+        ours = self.observe().ours()
+        for netns in namespace.names():
+            try:
+                ours += self.observe(netns).ours()
+            except OSError:
+                continue  # It is not a namespace, or it has gone since.
+        return ours
+
+    def astray(self, applied: Mapping[str, Applied]) -> list[str]:
+        """The keys of what is not there as it was applied: gone, changed, or a link that was set
+        down.
+        """
+        by_netns: dict[str, dict[str, Applied]] = {}
+        for key, was in applied.items():
+            by_netns.setdefault(was.object.netns, {})[key] = was
+        keys: list[str] = []
+        for netns, there in by_netns.items():
+            keys += self.observe(netns).astray(there)
+        return keys
+
+    def _namespace(self, name: str) -> Namespace:
+        if name not in self._namespaces:
+            self._namespaces[name] = Namespace(name)
+        return self._namespaces[name]
+
+    def close(self) -> None:
+        for opened in self._namespaces.values():
+            opened.close()

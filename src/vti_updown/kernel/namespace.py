@@ -1,0 +1,156 @@
+"""Network namespaces: their names, entering one for a moment as `ip netns exec` does, and a netlink
+socket in each.
+
+Only tunnels that the settings move need another than charon's own.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ..netlink import NLM_F_DUMP, RTM_GETLINK, NetlinkError, Socket
+from ..objects.link import ifinfmsg
+from ..text import shown
+
+FOLDER = "/run/netns"
+"""Where `ip netns` keeps its names."""
+CLONE_NEWNET = 0x40000000
+OWN = ""
+"""The name of the namespace that this process is in: charon's own."""
+
+
+class Namespace:
+    """A network namespace, and a socket in it. It meets `objects.object.Namespace`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._opened: Socket | None = None
+
+    @property
+    def socket(self) -> Socket:
+        """Opened when it is first needed. Raises OSError where there is no such namespace."""
+        if self._opened is None:
+            with self.within():
+                self._opened = Socket()
+        return self._opened
+
+    def request(self, kind: int, wanted: Any, flags: int = 0) -> list[Any]:
+        """Raises OSError where the kernel refuses, or the namespace is not there."""
+        return self.socket.request(kind, wanted, flags)
+
+    def dump(self, kind: int, wanted: Any) -> list[Any]:
+        """All objects of a kind, or those that the message asks for."""
+        return self.request(kind, wanted, NLM_F_DUMP)
+
+    def link(self, name_or_index: str | int | None) -> Any | None:
+        """The message of a link, by its name or its ifindex; None where it is not there.
+
+        No name and no ifindex is no link.
+        """
+        if not name_or_index:
+            return None
+        wanted = ifinfmsg()
+        if isinstance(name_or_index, int):
+            wanted["index"] = name_or_index
+        else:
+            wanted["attrs"] = [("IFLA_IFNAME", name_or_index)]
+        try:
+            return self.request(RTM_GETLINK, wanted)[0]
+        except FileNotFoundError:
+            return None  # The namespace is gone, and all in it.
+        except NetlinkError as error:
+            if error.errno in (errno.ENODEV, errno.EINVAL):
+                return None
+            raise
+
+    def ifname(self, ifindex: int | None) -> str:
+        """The name that a link has now; empty where it is not there."""
+        told = self.link(ifindex)
+        if told is None:
+            return ""
+        return str(told.get_attr("IFLA_IFNAME"))
+
+    def within(self) -> contextlib.AbstractContextManager[None]:
+        """This thread is in the namespace meanwhile."""
+        return within(self.name)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+
+def names() -> list[str]:
+    """All that `ip netns` knows."""
+    try:
+        return sorted(os.listdir(FOLDER))
+    except OSError:
+        return []
+
+
+def exists(name: str) -> bool:
+    """Whether there is a namespace of this name."""
+    return os.path.exists(f"{FOLDER}/{name}")
+
+
+def missing(name: str) -> tuple[str, str]:
+    """What to say where there is no namespace of this name, and what to do."""
+    name = shown(name, 40)
+    return f"there is no network namespace {name}", f"make it: ip netns add {name}"
+
+
+@contextlib.contextmanager
+def home() -> Iterator[int]:
+    """A file descriptor of the namespace that this thread is in."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield here
+    finally:
+        os.close(here)
+
+
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[int]:
+    """A file descriptor of a namespace. Raises OSError where there is none of this name."""
+    there = os.open(f"{FOLDER}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield there
+    finally:
+        os.close(there)
+
+
+@contextlib.contextmanager
+def within(name: str) -> Iterator[None]:
+    """This thread is in the namespace meanwhile.
+
+    Raises OSError where there is none of this name.
+    """
+    if name == OWN:
+        yield
+        return
+    with home() as here:
+        with opened(name) as there:
+            _enter_named(there)
+        try:
+            yield
+        finally:
+            _enter(here)
+
+
+def _enter_named(namespace: int) -> None:
+    """Where its mount is lost, `ip netns` leaves a file behind without a namespace."""
+    try:
+        _enter(namespace)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+
+
+def _enter(namespace: int) -> None:
+    import ctypes  # os.setns() is of Python 3.12
+
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

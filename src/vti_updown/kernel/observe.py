@@ -1,0 +1,216 @@
+"""Looks at what is in one network namespace, and whose it is. It changes nothing: that is for
+`apply`.
+
+Whose an object is: a link is ours by its group, a route or a rule by its protocol number. An
+address is ours by its protocol number where the link is not ours.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..netlink import RTM_GETLINK, RTM_GETNSID, rtgenmsg
+from ..objects.link import GROUP, IFF_UP, Link, ifinfmsg, read_link, underlying
+from ..objects.object import Applied, LinkThere, Object
+from ..objects.registry import PLACED
+from .lookup import Lookup
+from .namespace import OWN, Namespace, home, opened
+
+
+class Observe:
+    """What is in a namespace.
+
+    `lookup` is of charon's own, where the outer packets of every tunnel are routed.
+    """
+
+    def __init__(self, namespace: Namespace, lookup: Lookup) -> None:
+        self.namespace = namespace
+        self._lookup = lookup
+
+    # Links
+
+    def link_exists(self, name_or_index: str | int) -> bool:
+        return self.namespace.link(name_or_index) is not None
+
+    def is_ours(self, name: str) -> bool:
+        """Whether the link of this name is there, and ours."""
+        told = self.namespace.link(name)
+        return told is not None and self.is_made_by_us(told)
+
+    def is_there(self, applied: Applied) -> bool:
+        """Whether a link that was applied is there, whatever its name is now.
+
+        Another may have its ifindex by now: a bridge, somebody's own tunnel, or a link in a
+        namespace that was made anew.
+        """
+        return self.as_it_is(applied) is not None
+
+    def as_it_is(self, applied: Applied) -> Link | None:
+        """The link that was applied, with what the kernel has of it now; None where it is not
+        there.
+        """
+        link = applied.object
+        assert isinstance(link, Link)
+        told = self.namespace.link(applied.ifindex)
+        there = self.read(told, link)
+        if there is None or there.kind != link.kind:
+            return None
+        # An event that died may have left a link of ours with its old endpoints.
+        may_have_old_ends = not applied.sure and not applied.borrowed
+        if there.name_of_ends != link.name_of_ends and not may_have_old_ends:
+            return None
+        if not self.is_at_home(told):
+            return None
+        if not applied.borrowed and not self.is_made_by_us(told):
+            return None
+        return there
+
+    def is_made_by_us(self, told: Any) -> bool:
+        return bool(told.get_attr("IFLA_GROUP") == GROUP) and self.is_at_home(told)
+
+    def is_at_home(self, told: Any) -> bool:
+        """Whether a link in this namespace was made in charon's own, where its outer packets go."""
+        return bool(told.get_attr("IFLA_LINK_NETNSID") == self._number_of_home())
+
+    def _number_of_home(self) -> int | None:
+        """What charon's namespace is called in this one (ip-netns(8), "nsid").
+
+        None: it is the same. -1: it is not known here.
+        """
+        if self.namespace.name == OWN:
+            return None
+        with home() as here, opened(self.namespace.name) as there:
+            if os.path.sameopenfile(here, there):
+                return None
+            wanted = rtgenmsg()
+            wanted["attrs"] = [("NETNSA_FD", here)]
+            answer, *_ = self.namespace.request(RTM_GETNSID, wanted)
+            return int(answer.get_attr("NETNSA_NSID"))
+
+    def same_link(self, link: Link) -> Applied | None:
+        """A link that has this one's key, whatever its name; and whether it is borrowed."""
+        wanted = ifinfmsg()
+        wanted["attrs"] = [("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", link.kind)]})]
+        device = self._lookup.ifindex(link.device)
+        try:
+            there = self.namespace.dump(RTM_GETLINK, wanted)
+        except FileNotFoundError:
+            return None
+        bound: Applied | None = None
+        for told in there:
+            same = self.read(told, link)
+            if same is None or same.key != link.key or not self.is_at_home(told):
+                continue
+            applied = Applied(same, True, told["index"], not self.is_made_by_us(told))
+            if not link.is_known_by_device or self._is_bound_to(told, device):
+                return applied
+            if device == 0 and self._takes_packets_of_unbound(link, underlying(told)):
+                bound = applied._replace(borrowed=True)
+        return bound
+
+    def _is_bound_to(self, told: Any, device: int | None) -> bool:
+        """Whether a tunnel is bound to this underlying link.
+
+        Where that is gone, it still has its number.
+        """
+        number = underlying(told)
+        if device is not None:
+            return number == device
+        return number != 0 and not self._lookup.ifname(number)
+
+    def _takes_packets_of_unbound(self, link: Link, device: int) -> bool:
+        """Whether one that is bound to `device` stands in the place of an equal one that is not."""
+        return not link.of_kind.bound_is_another or device == self._lookup.way_out(link)
+
+    def read(self, told: Any | None, link: Link) -> Link | None:
+        """The tunnel interface that a message tells of, on the underlying link of `link`.
+
+        None for a link that is not a tunnel, and for no message.
+        """
+        there = read_link(told, link.netns)
+        if there is None:
+            return None
+        return there._replace(device=link.device, master=self._master(told))
+
+    def _master(self, told: Any) -> str:
+        """The name of the VRF that a link belongs to; empty for none."""
+        return self.namespace.ifname(told.get_attr("IFLA_MASTER"))
+
+    # All of ours
+
+    def ours(self) -> list[Applied]:
+        """All of ours, by group and protocol number: links, their sysctls, and what is on them.
+
+        In another namespace only where a link of ours is: the rest may be of a hook there.
+        """
+        ours: list[Applied] = []
+        links: list[LinkThere] = []
+        for ifindex, link in self._our_links():
+            ours.append(Applied(link, True, ifindex))
+            links.append(LinkThere(link.key, ifindex, link.name))
+        if self.namespace.name != OWN and not links:
+            return []
+        for kind in PLACED:
+            for placed, is_ours in kind.there(self.namespace, links, ()):
+                if is_ours:
+                    ours.append(Applied(placed))
+        return ours
+
+    def _links(self) -> list[Any]:
+        return self.namespace.dump(RTM_GETLINK, ifinfmsg())
+
+    def _our_links(self) -> Iterator[tuple[int, Link]]:
+        for told in self._links():
+            link = read_link(told, self.namespace.name)
+            if link is not None and self.is_made_by_us(told):
+                # The underlying link is where the link was made, which is charon's own namespace.
+                device = self._lookup.ifname(underlying(told))
+                yield told["index"], link._replace(device=device, master=self._master(told))
+
+    # What is astray
+
+    def astray(self, applied: Mapping[str, Applied]) -> list[str]:
+        """The keys of what is not there as it was applied: gone, changed, or a link that was set
+        down.
+
+        All of `applied` is in this namespace.
+        """
+        try:
+            there = dict(self._as_they_are(applied))
+        except FileNotFoundError:
+            there = {}
+        return [key for key, was in applied.items() if there.get(key) != was.object]
+
+    def _as_they_are(self, applied: Mapping[str, Applied]) -> Iterator[tuple[str, Object]]:
+        """What of `applied` is there, by key."""
+        links: list[LinkThere] = []
+        keys = {was.ifindex: key for key, was in applied.items()}
+        for told in self._links():
+            ifindex = told["index"]
+            link = read_link(told, self.namespace.name)
+            if link is None or ifindex not in keys:
+                continue
+            key = keys[ifindex]
+            links.append(LinkThere(key, ifindex, link.name))
+            if told["flags"] & IFF_UP and self.is_there(applied[key]):
+                yield key, self._with_users_choices(link, told, applied[key])
+        for kind in PLACED:
+            known = [was.object for was in applied.values() if type(was.object) is kind]
+            for placed, _ in kind.there(self.namespace, links, known):
+                yield placed.key, placed
+
+    def _with_users_choices(self, link: Link, told: Any, was: Applied) -> Link:
+        """The link as it is there; what a user may change is as it was applied."""
+        recorded = was.object
+        assert isinstance(recorded, Link)
+        if was.borrowed:
+            return recorded
+        if not recorded.mtu:
+            link = link._replace(mtu=0)  # It was the kernel's choice.
+        return link._replace(
+            name=recorded.name,
+            alias=recorded.alias,
+            device=recorded.device,
+            own_link_local=recorded.own_link_local,
+            master=self._master(told),
+        )

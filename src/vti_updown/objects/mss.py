@@ -1,0 +1,189 @@
+"""The greatest TCP segment through a link, clamped by a table of nftables' for each link, with the
+`nft` command.
+
+netlink has no attribute for it, and forwarded connections know no route's `advmss`. Source: nft(8),
+"tcp option maxseg".
+"""
+
+from collections.abc import Collection, Iterator
+from shlex import quote
+
+from ..named_tuple import NamedTuple
+from ..text import shown
+from .object import Applied, Foreign, LinkThere, Namespace, Outcome, Place, Placed, no_such_device
+
+NFT_SECONDS = 10
+"""How long `nft` may take."""
+NFT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+SIZE_RULES = 4
+"""Rules of our table that set a size: for each family, out and in."""
+
+
+class MssClampFields(NamedTuple):
+    link_key: str
+    ifname: str
+    """The link's name, which the packet filter matches."""
+    ipv4: int
+    """Bytes."""
+    ipv6: int
+    netns: str = ""
+
+
+class MssClamp(MssClampFields, Placed):
+    """The greatest segment size of the TCP connections through a link.
+
+    It does not go with its link.
+    """
+
+    __slots__ = ()
+    GOES_WITH_LINK = False
+
+    @property
+    def key(self) -> str:
+        return f"clamp on {self.link_key}"
+
+    @property
+    def label(self) -> str:
+        return f"the MSS clamp of {self.ifname}"
+
+    def commands(self, old: "MssClamp | None", ifname: str) -> list[str]:
+        del old, ifname
+        return [f"nft {quote(self._script)}"]
+
+    def removal_commands(self, ifname: str) -> list[str]:
+        del ifname
+        return [f"nft {quote(self._removal_script)}"]
+
+    @property
+    def _script(self) -> str:
+        """What nft is to do to clamp both directions. nftables never raises a size
+        (nft_exthdr_tcp_set_eval()).
+        """
+        out = self._chain("postrouting", "oifname")
+        back = self._chain("prerouting", "iifname")
+        return f"{self._removal_script}; table inet {_table(self.ifname)} {{ {out}{back}}}"
+
+    def _chain(self, hook: str, way: str) -> str:
+        rules = self._rule(way, 4, self.ipv4) + self._rule(way, 6, self.ipv6)
+        return f"chain {hook} {{ type filter hook {hook} priority mangle; {rules}}}; "
+
+    def _rule(self, way: str, family: int, size: int) -> str:
+        packets = f'{way} "{self.ifname}" meta nfproto ipv{family} tcp flags & (syn | rst) == syn'
+        return f"{packets} tcp option maxseg size set {size}; "
+
+    @property
+    def _removal_script(self) -> str:
+        """What nft is to do to take the table away, whether it is there or not."""
+        table = _table(self.ifname)
+        return f"table inet {table}; delete table inet {table}"
+
+    def put(self, place: Place, old: "MssClamp | None", last: bool) -> Outcome:
+        """The link may have another name than was wished for, and the packet filter goes by the
+        name.
+        """
+        del old, last
+        if place.known_ifindex is None:
+            raise no_such_device()
+        clamp = self._replace(ifname=place.ifname)
+        if not _takes(clamp.ifname):
+            hint = "use letters, digits, - and _"
+            return _no_clamp(f"nft cannot name the link {shown(clamp.ifname)}: {hint}")
+        with place.namespace.within():
+            answer = _nft(clamp._script)
+        if answer is None:
+            return _no_clamp("there is no nft: install nftables")
+        return Outcome(Applied(clamp))
+
+    def take_away(self, place: Place, sure: bool) -> None:
+        del sure
+        with place.namespace.within():
+            _nft(self._removal_script)
+
+    @classmethod
+    def there(
+        cls, namespace: Namespace, links: Collection[LinkThere], known: Collection["MssClamp"]
+    ) -> Iterator[tuple["MssClamp", bool]]:
+        """nft lists one table at a time, so those that are known are looked for, or one for each
+        link.
+        """
+        likely = [
+            cls(
+                link.key,
+                link.ifname,
+                0,
+                0,
+                namespace.name,
+            )
+            for link in links
+        ]
+        for clamp in known or likely:
+            with namespace.within():
+                sizes = _sizes(clamp.ifname)
+            if sizes is not None:
+                ipv4, ipv6 = sizes
+                yield clamp._replace(ipv4=ipv4, ipv6=ipv6), True
+
+
+def _no_clamp(why: str) -> Outcome:
+    return Outcome(None, Foreign(f"no MSS clamp, as {why}"))
+
+
+def _takes(ifname: str) -> bool:
+    """Whether nft takes the name of a link as it is: it has no way to write a quotation mark, and
+    `*` matches anything.
+    """
+    return ifname.isascii() and all(c.isalnum() or c in "-_." for c in ifname)
+
+
+def _table(ifname: str) -> str:
+    return f"vti-updown-{ifname}"
+
+
+def _sizes(ifname: str) -> tuple[int, int] | None:
+    """The sizes that a clamp has set for IPv4 and IPv6; None where its table is not there, or not
+    as it was put.
+    """
+    if not _takes(ifname):
+        return None
+    try:
+        listing = _nft(f"list table inet {_table(ifname)}") or ""
+    except OSError:
+        return None
+    sizes = _numbers_behind("size", "set", listing.split())
+    if len(sizes) != SIZE_RULES:
+        return None
+    out4, out6, back4, back6 = sizes
+    return (out4, out6) if (out4, out6) == (back4, back6) else None
+
+
+def _numbers_behind(first: str, second: str, words: list[str]) -> list[int]:
+    """Each number that stands behind these two words."""
+    numbers = []
+    for before, word, number in zip(words, words[1:], words[2:], strict=False):
+        if (before, word) == (first, second) and number.isdigit():
+            numbers.append(int(number))
+    return numbers
+
+
+def _nft(script: str) -> str | None:
+    """What nft prints; None where there is no nft. Raises OSError where it refuses."""
+    import subprocess  # few tunnels need it
+
+    try:
+        done = subprocess.run(
+            ["nft", "-f", "-"],  # noqa: S607 (by PATH below)
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=NFT_SECONDS,
+            check=False,
+            env={"PATH": NFT_PATH},
+        )
+    except FileNotFoundError:
+        return None
+    except subprocess.TimeoutExpired:
+        raise OSError(0, f"nft took longer than {NFT_SECONDS} s") from None
+    if done.returncode:
+        first_line, *_ = [*done.stderr.splitlines(), "nft failed"]
+        raise OSError(0, first_line)
+    return done.stdout

@@ -1,0 +1,109 @@
+"""The kinds of object: their order, how one is written down and read, and the commands of a step.
+
+The one place to add one.
+"""
+
+import json
+from collections.abc import Mapping
+from shlex import quote
+from typing import Any, cast
+
+from ..named_tuple import NamedTuple
+from .address import Address
+from .link import Link
+from .mss import MssClamp
+from .object import Object, Placed
+from .route import Route
+from .rule import Rule
+from .sysctl import Sysctl
+
+PLACED: tuple[type[Placed], ...] = (Sysctl, Address, Route, Rule, MssClamp)
+"""Each is put after what it stands on, and taken away before it."""
+KINDS: tuple[type[Object], ...] = (Link, *PLACED)
+_BY_NAME = {kind.__name__: kind for kind in KINDS}
+
+
+class Step(NamedTuple):
+    """One change of the kernel: from `old` (None: not there) to `new` (None: taken away).
+
+    Both the same: put it back.
+    """
+
+    old: Object | None
+    new: Object | None
+
+    @property
+    def object(self) -> Object:
+        either = self.new or self.old
+        assert either is not None
+        return either
+
+    @property
+    def changes_vrf(self) -> bool:
+        """Whether it takes a link to another VRF, so that all that is on it is lost."""
+        if not (isinstance(self.old, Link) and isinstance(self.new, Link)):
+            return False
+        return self.new.changes_vrf(self.old)
+
+
+def rank(wish: Object) -> tuple[int, int]:
+    """Where an object stands in the order of steps.
+
+    Rules stand in the order of their priorities: those that let packets out come before the one
+    that sends them in.
+    """
+    return KINDS.index(type(wish)), wish.priority
+
+
+def field_names(kind: type[Object]) -> tuple[str, ...]:
+    """The fields of the named tuple that a kind is."""
+    names: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    return names
+
+
+def write(wish: Object) -> str:
+    """The object as a line of JSON: its fields in order behind its kind's name.
+
+    Addresses are text.
+    """
+    fields = cast("tuple[Any, ...]", wish)
+    return json.dumps([type(wish).__name__, *fields], default=str)
+
+
+def read(text: str) -> Object:
+    """The object that `write` wrote. Raises ValueError or KeyError where it did not."""
+    name, *values = json.loads(text)
+    kind = _BY_NAME[name]
+    fields = {}
+    for field, value in zip(field_names(kind), values, strict=True):
+        parser = kind.PARSERS.get(field)
+        fields[field] = value if parser is None or value is None else parser(value)
+    return kind(**fields)
+
+
+def commands(step: Step, ifnames: Mapping[str, str]) -> list[str]:
+    """The `ip`, `sysctl` and `nft` commands that a step stands for, ready to paste.
+
+    `ifnames` has each link's, by key.
+    """
+    changed = step.object
+    ifname = ifnames.get(changed.link_key, "")
+    if step.new is None:
+        made = changed.removal_commands(ifname)
+    else:
+        made = step.new.commands(step.old, ifname)
+    netns = changed.netns
+    if netns and step.old is None and isinstance(changed, Link):
+        # A link for another namespace is made here, where its outer packets go, and then moved.
+        creation, *rest = made
+        move = f"ip link set {quote(ifname)} netns {quote(netns)}"
+        return [creation, move, *(_within(netns, command) for command in rest)]
+    return [_within(netns, command) for command in made]
+
+
+def _within(netns: str, command: str) -> str:
+    if not netns:
+        return command
+    if command.startswith("ip "):
+        return f"ip -n {quote(netns)} {command.removeprefix('ip ')}"
+    return f"ip netns exec {quote(netns)} {command}"

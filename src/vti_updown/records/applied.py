@@ -1,0 +1,195 @@
+"""What was applied: a row for each key that we have put into the kernel, or may have."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from ..objects.address import Address
+from ..objects.link import Link
+from ..objects.object import Applied, Object
+from ..objects.registry import Step, read, write
+
+Row = tuple[str, int, int | None, int]
+"""object, sure, ifindex, borrowed."""
+COLUMNS = "key, object, link, about, ip, sure, ifindex, borrowed"
+"""Those of the table, in the order in which a row is inserted."""
+
+
+class AppliedObjects:
+    """The table `applied`."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._db = database
+
+    def of(self, keys: Iterable[str]) -> dict[str, Applied]:
+        """What was applied for each of the keys, as far as something was."""
+        ask = "SELECT object, sure, ifindex, borrowed FROM applied WHERE key = ?"
+        applied: dict[str, Applied] = {}
+        for key in keys:
+            row = self._db.execute(ask, (key,)).fetchone()
+            if row is not None:
+                applied[key] = _applied(row)
+        return applied
+
+    def unsure(self) -> list[str]:
+        """The keys that an event which died, or failed, has left in doubt."""
+        return self._keys("SELECT key FROM applied WHERE NOT sure")
+
+    def on_link(self, link_key: str) -> list[str]:
+        """The keys of what was applied on a link, its own among them."""
+        return self._keys("SELECT key FROM applied WHERE link = ?", link_key)
+
+    def _keys(self, ask: str, *values: str) -> list[str]:
+        return [key for (key,) in self._db.execute(ask, values)]
+
+    def beside(self, link_keys: Iterable[str], ips: Iterable[str]) -> list[Object]:
+        """What was applied on these links, or with one of these addresses as preferred source."""
+        beside: dict[str, Object] = {}
+        for column, values in (("link", link_keys), ("ip", ips)):
+            for value in values:
+                for applied in self._objects(f"{column} = ?", value):
+                    beside[applied.key] = applied
+        return list(beside.values())
+
+    def has_made(self, link: Applied) -> bool:
+        """Whether this link of the kernel's is on record, whatever its key."""
+        if not isinstance(link.object, Link):
+            return False
+        netns = link.object.netns
+        recorded = self._objects("ifindex = ?", link.ifindex)
+        return any(isinstance(each, Link) and each.netns == netns for each in recorded)
+
+    def named(self, name: str, netns: str) -> Link | None:
+        """A link of ours by its name, in a namespace."""
+        for link in self._objects("key = link AND NOT borrowed"):
+            if isinstance(link, Link) and (link.name, link.netns) == (name, netns):
+                return link
+        return None
+
+    def elsewhere(self, ip: str, link_key: str) -> bool:
+        """Whether this is an address that we have put on another link than this one."""
+        others = self._objects("ip = ? AND link != ?", ip, link_key)
+        return any(isinstance(other, Address) for other in others)
+
+    def _objects(self, where: str, *values: Any) -> list[Object]:
+        rows = self._db.execute(f"SELECT object FROM applied WHERE {where}", values)
+        return [read(text) for (text,) in rows]
+
+    # What changes
+
+    def locate(self, key: str, there: Applied | None) -> None:
+        """Where the link is that was in doubt, and whose."""
+        ifindex = None if there is None else there.ifindex
+        borrowed = there is not None and there.borrowed
+        change = "UPDATE applied SET ifindex = ?, borrowed = ? WHERE key = ?"
+        self._db.execute(change, (ifindex, borrowed, key))
+
+    def doubt(self, keys: Iterable[str]) -> None:
+        """The kernel may no longer hold what was applied for these keys."""
+        rows = ((key,) for key in keys)
+        self._db.executemany("UPDATE applied SET sure = 0 WHERE key = ?", rows)
+
+    def expect(self, steps: Iterable[Step]) -> None:
+        """From now on the kernel may hold what a step starts from, what it leads to, or nothing."""
+        for step in steps:
+            if step.new is not None:
+                self._expect_put(step.new)
+            else:
+                self._expect_removal(step.object)
+
+    def _expect_put(self, new: Object) -> None:
+        self._db.execute(
+            f"INSERT INTO applied ({COLUMNS}) VALUES (?, ?, ?, ?, ?, 0, NULL, 0)"
+            " ON CONFLICT (key) DO UPDATE SET object = excluded.object,"
+            " link = excluded.link, about = excluded.about, ip = excluded.ip, sure = 0",
+            (new.key, write(new), new.stands_on, _about(new), _ip(new)),
+        )
+
+    def _expect_removal(self, old: Object) -> None:
+        """What stands on a link goes with it, without a step of its own."""
+        column = "link" if isinstance(old, Link) else "key"
+        self._db.execute(f"UPDATE applied SET sure = 0 WHERE {column} = ?", (old.key,))
+
+    def done(self, step: Step, ifindex: int | None = None, borrowed: bool = False) -> None:
+        """The kernel holds what the step leads to.
+
+        `ifindex` and `borrowed` are a link's, in or out.
+        """
+        if step.new is not None:
+            self.put(Applied(step.new, True, ifindex, borrowed))
+            return
+        key = step.object.key
+        if not isinstance(step.object, Link):
+            self._delete(key)
+        elif not borrowed:
+            self._db.execute("DELETE FROM applied WHERE link = ?", (key,))
+        elif self.on_link(key) == [key]:
+            # Nothing is left on it. What could not be taken from a borrowed link yet must find it.
+            self._delete(key)
+
+    def restore(self, key: str, was: Applied | None) -> None:
+        """The step was not taken, or not for us to take: `key` is as it was."""
+        self._delete(key)
+        if was is not None:
+            stands_on = key if isinstance(was.object, Link) else was.object.stands_on
+            self._put_as(was, key, stands_on)
+
+    def _delete(self, key: str) -> None:
+        self._db.execute("DELETE FROM applied WHERE key = ?", (key,))
+
+    def put(self, applied: Applied) -> None:
+        """Records what was applied, under its own key."""
+        self._put_as(applied, applied.object.key, applied.object.stands_on)
+
+    def _put_as(self, applied: Applied, key: str, stands_on: str) -> None:
+        """`key` and `stands_on` are the object's own, but for a link that is to be moved."""
+        self._db.execute(
+            f"INSERT OR REPLACE INTO applied ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                key,
+                write(applied.object),
+                stands_on,
+                _about(applied.object),
+                _ip(applied.object),
+                applied.sure,
+                applied.ifindex,
+                applied.borrowed,
+            ),
+        )
+
+    def move(self, old_key: str, new: Link) -> list[str]:
+        """The link `old_key` is to have the key of `new`, and what is about it follows.
+
+        Returns the keys that they have now. The link itself is as it was, under its new key, until
+        the step is taken.
+        """
+        ask = "SELECT key FROM applied WHERE link = ? OR about = ?"
+        about = self._keys(ask, old_key, old_key)
+        moved_keys = []
+        for key, was in self.of(about).items():
+            self._delete(key)
+            if isinstance(was.object, Link):
+                self._put_as(was, new.key, new.key)
+                moved_keys.append(new.key)
+                continue
+            moved = was.object.on_moved_link(old_key, new.key)
+            assert moved is not None
+            self.put(was._replace(object=moved))
+            moved_keys.append(moved.key)
+        return moved_keys
+
+
+def _about(wish: Object) -> str | None:
+    """The key of the link that it is about, where it does not go away with that."""
+    if wish.stands_on == wish.link_key:
+        return None
+    return wish.link_key
+
+
+def _ip(wish: Object) -> str | None:
+    return None if wish.ip is None else str(wish.ip)
+
+
+def _applied(row: Row) -> Applied:
+    text, sure, ifindex, borrowed = row
+    return Applied(read(text), bool(sure), ifindex, bool(borrowed))

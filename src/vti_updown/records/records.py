@@ -1,0 +1,207 @@
+"""The records of one network namespace, as one file of SQLite: opened and locked, or copied.
+
+An event holds the lock from its first read to its last write, and commits twice. The first commit,
+before the kernel is touched, has the new references, and each key that is about to change as not
+sure. The second one has what came of it. Whatever instant the event dies at, the next one finds the
+keys that are not sure, and looks at the kernel for them.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
+from ..objects.link import Link
+from ..text import shown
+from .applied import AppliedObjects
+from .references import References
+from .storage import (
+    DIRECTORY,
+    LOCK_SECONDS,
+    DatabaseError,
+    StorageError,
+    connect,
+    connect_anew,
+    give_up_room,
+    is_damage,
+    keep_room,
+    locked,
+)
+from .unique_ids import UniqueIds
+
+TYPE_CHECKING = False  # typing's own would be an import more for the hook
+if TYPE_CHECKING:
+    from .adoption import Adoption
+
+SCHEMA_VERSION = 3
+SCHEMA = """
+CREATE TABLE reference (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
+    charon TEXT NOT NULL,                     -- who called: a row of charon, or STANDING
+    identity TEXT NOT NULL,                   -- JSON: matching.Identity, StandingIdentity, ADOPTED
+    unique_id INTEGER NOT NULL,
+    born INTEGER NOT NULL,                    -- unique_id at its up
+    connection TEXT NOT NULL,
+    virtual_ips TEXT NOT NULL,
+    me TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    since TEXT NOT NULL,                      -- UTC, for people
+    command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
+);
+CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- PID and start time; empty by hand
+CREATE INDEX reference_identity ON reference (charon, identity);
+CREATE INDEX reference_unique_id ON reference (charon, unique_id);
+CREATE TABLE wish (
+    key TEXT NOT NULL, reference INTEGER NOT NULL, object TEXT NOT NULL,
+    PRIMARY KEY (key, reference)
+) WITHOUT ROWID;
+CREATE INDEX wish_reference ON wish (reference);
+CREATE TABLE applied (
+    key TEXT PRIMARY KEY,
+    object TEXT NOT NULL,
+    link TEXT NOT NULL,                       -- key of the link it stands on, and goes away with
+    about TEXT,                               -- key of the link it is about, if it stands on none
+    ip TEXT,                                  -- an address's own, a route's preferred source
+    sure INTEGER NOT NULL,
+    ifindex INTEGER,
+    borrowed INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX applied_link ON applied (link);
+CREATE INDEX applied_about ON applied (about) WHERE about IS NOT NULL;
+CREATE INDEX applied_ip ON applied (ip) WHERE ip IS NOT NULL;
+CREATE INDEX applied_unsure ON applied (key) WHERE NOT sure;
+CREATE TABLE known (
+    charon TEXT NOT NULL, unique_id INTEGER NOT NULL, identity TEXT NOT NULL,
+    open INTEGER NOT NULL,                    -- ups less downs with this ID
+    became INTEGER NOT NULL DEFAULT 0,        -- its next ID, as far as we could tell
+    PRIMARY KEY (charon, unique_id, identity)
+) WITHOUT ROWID;
+"""
+
+
+class Records:
+    """The records, open and, unless they are in memory, locked. Every key is an object's `key`."""
+
+    def __init__(self, database: sqlite3.Connection, file: str | None = None) -> None:
+        self._file = file
+        self.is_damaged = False
+        """Whether there were records that could not be read."""
+        self._use(database)
+
+    def _use(self, database: sqlite3.Connection) -> None:
+        self._db = database
+        # Only a killed process is to be survived: the file is on a tmpfs that no power cut
+        # survives.
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("PRAGMA journal_mode = PERSIST")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        self.is_fresh = version == 0
+        """Whether there were no records: whatever of ours the kernel holds is to be adopted."""
+        if self.is_fresh:
+            set_version = f"PRAGMA user_version = {SCHEMA_VERSION}"
+            database.executescript(f"BEGIN; {SCHEMA} {set_version}; COMMIT;")
+        elif version != SCHEMA_VERSION:
+            database.close()
+            raise DatabaseError(f"records of version {version}")
+        database.execute("BEGIN IMMEDIATE")
+        self.unique_ids = UniqueIds(database)
+        self.references = References(database, self.unique_ids)
+        self.applied = AppliedObjects(database)
+
+    @property
+    def adoption(self) -> "Adoption":
+        from .adoption import Adoption  # needed only where records were lost
+
+        return Adoption(self._db, self.references, self.applied)
+
+    # The transaction
+
+    def recover(self, error: DatabaseError) -> None:
+        """Drops what was not committed, and goes on after `error`.
+
+        Where the records are damaged, it goes on with none; if not, with more room.
+        """
+        if self._file is None:
+            raise error
+        if is_damage(error):
+            self._db.close()
+            self.is_damaged = True
+            self._use(connect_anew(self._file))
+        else:
+            give_up_room(self._file)
+            self.rollback()
+
+    def commit(self) -> None:
+        """Writes what has changed, and goes on with the next change."""
+        self._db.execute("COMMIT")
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def rollback(self) -> None:
+        """Drops what was not committed, and goes on with the next change."""
+        if self._db.in_transaction:  # a disk that is full ends it
+            self._db.execute("ROLLBACK")
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        """Drops what was not committed."""
+        self._db.close()
+
+    # What is about several tables
+
+    def every_key(self) -> list[str]:
+        """The keys of all that is wished for or was applied."""
+        rows = self._db.execute("SELECT key FROM wish UNION SELECT key FROM applied")
+        return [key for (key,) in rows]
+
+    def move(self, old_key: str, new: Link) -> list[str]:
+        """The link `old_key` is to have the endpoints, or the if_id, of `new`; all stays on it.
+
+        Returns the keys that it and what is on it have now.
+        """
+        wished = self.references.move(old_key, new)
+        applied = self.applied.move(old_key, new)
+        return list(dict.fromkeys([*wished, *applied]))
+
+
+@contextlib.contextmanager
+def opened(
+    namespace: int, directory: str = DIRECTORY, seconds: float = LOCK_SECONDS
+) -> Iterator[Records]:
+    """The records of a network namespace (by its cookie), locked.
+
+    A file that is damaged, or of another version, is set aside under `.damaged`. Raises
+    RecordsError where the records cannot be had.
+    """
+    file = f"{directory}/{namespace}.sqlite"
+    try:
+        with locked(directory, namespace, seconds), contextlib.closing(_open(file)) as records:
+            yield records
+    except sqlite3.Error as error:
+        what = f"cannot use {file}: {shown(error)}"
+        raise StorageError(what, "see to it that there is room on /run") from None
+
+
+def _open(file: str) -> Records:
+    keep_room(file)
+    try:
+        return Records(connect(file), file)
+    except DatabaseError as error:
+        if not is_damage(error):
+            raise
+        records = Records(connect_anew(file), file)
+        records.is_damaged = True
+        return records
+
+
+def snapshot(namespace: int, directory: str = DIRECTORY) -> Records:
+    """A copy in memory of the records of a network namespace.
+
+    It is empty where there are none, or none that we may read.
+    """
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    file = f"file:{directory}/{namespace}.sqlite?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(file, uri=True)) as original:
+            original.backup(copy)
+        return Records(copy)
+    except sqlite3.Error:
+        return Records(sqlite3.connect(":memory:", isolation_level=None))

@@ -1,0 +1,304 @@
+"""References and their wishes.
+
+A reference is an `up` that has had no `down` yet, or what stands while there is no CHILD_SA.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from ..named_tuple import NamedTuple
+from ..objects.link import Link
+from ..objects.object import Object
+from ..objects.registry import read, write
+from ..text import shown
+from .matching import Caller, Life
+from .unique_ids import UniqueIds
+
+STALE_EACH = 8
+"""How many references of a charon that is gone an event clears, beside those that it touches."""
+ALL = -1
+"""As a number of references: all."""
+STANDING = "standing"
+"""Whose references are that hold what stands while no CHILD_SA does. No charon has this name."""
+FIRST_STANDING = -(1 << 40)
+"""The number of the first one that stands: they are older than all others."""
+
+
+class Holder(NamedTuple):
+    """A reference that wishes for a key."""
+
+    charon: str
+    connection: str
+    identity: str
+    """As JSON: `matching.Identity`, `StandingIdentity` or ADOPTED."""
+    object: Object
+
+
+class References:
+    """The tables `reference`, `wish` and `charon`."""
+
+    def __init__(self, database: sqlite3.Connection, unique_ids: UniqueIds) -> None:
+        self._db = database
+        self._unique_ids = unique_ids
+
+    # What comes
+
+    def add(self, caller: Caller, wishes: Iterable[Object], command: str = "") -> int:
+        """Records an `up` with its wishes, and returns its number.
+
+        `command` is the user's own, for its `down`.
+        """
+        self.add_charon(caller.charon)
+        number = self._insert(
+            caller,
+            charon=caller.charon,
+            identity=caller.identity,
+            connection=caller.connection,
+            command=command,
+        )
+        self._wish(number, wishes)
+        return number
+
+    def stand(self, connection: str, caller: Caller, wishes: Iterable[Object]) -> int:
+        """Records what stands for this caller's CHILD_SA while it is down. Returns its number."""
+        number = self._insert(
+            caller,
+            charon=STANDING,
+            identity=caller.standing_identity,
+            connection=connection,
+        )
+        self._wish(number, wishes)
+        return number
+
+    def add_charon(self, charon: str) -> None:
+        self._db.execute("INSERT OR IGNORE INTO charon VALUES (?)", (charon,))
+
+    def next_standing(self) -> int:
+        """The number of the next reference that stands: below 0, so older than all others."""
+        ask = "SELECT max(number) FROM reference WHERE number < 0"
+        (newest,) = self._db.execute(ask).fetchone()
+        return FIRST_STANDING if newest is None else int(newest) + 1
+
+    def _insert(
+        self,
+        caller: Caller,
+        *,
+        charon: str,
+        identity: str,
+        connection: str,
+        command: str = "",
+    ) -> int:
+        number = self.next_standing() if charon == STANDING else None
+        cursor = self._db.execute(
+            "INSERT INTO reference"
+            " (number, charon, identity, unique_id, born,"
+            " connection, virtual_ips, me, peer, since, command)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                charon,
+                identity,
+                caller.unique_id,
+                caller.unique_id,
+                shown(connection),
+                caller.virtual_ips,
+                caller.me,
+                caller.peer,
+                now(),
+                command,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _wish(self, number: int, wishes: Iterable[Object]) -> None:
+        rows = ((wish.key, number, write(wish)) for wish in wishes)
+        self._db.executemany("INSERT INTO wish VALUES (?, ?, ?)", rows)
+
+    # What is there
+
+    def standing(self, caller: Caller) -> list[int]:
+        """The references that stand for this caller's CHILD_SA."""
+        return self._alike(STANDING, caller.standing_identity)
+
+    def equal(self, caller: Caller) -> list[int]:
+        """The references that an event like this one has left."""
+        return self._alike(caller.charon, caller.identity)
+
+    def _alike(self, charon: str, identity: str) -> list[int]:
+        ask = "SELECT number FROM reference WHERE charon = ? AND identity = ?"
+        return [number for (number,) in self._db.execute(ask, (charon, identity))]
+
+    def stood(self) -> list[tuple[int, str]]:
+        """Every reference that stands, and the connection that it is for."""
+        ask = "SELECT number, connection FROM reference WHERE charon = ?"
+        return list(self._db.execute(ask, (STANDING,)))
+
+    def lives(self, caller: Caller) -> list[Life]:
+        """The references that a `down` may mean: those of the same charon and identity."""
+        rows = self._db.execute(
+            "SELECT number, unique_id, virtual_ips, me, peer,"
+            " EXISTS (SELECT 1 FROM wish WHERE reference = number), born"
+            " FROM reference WHERE charon = ? AND identity = ? ORDER BY number",
+            (caller.charon, caller.identity),
+        )
+        return [
+            Life(number, unique_id, ips, me, peer, bool(holds), born)
+            for number, unique_id, ips, me, peer, holds, born in rows
+        ]
+
+    def wishes(self, number: int) -> list[Object]:
+        """The wishes of a reference."""
+        rows = self._db.execute("SELECT object FROM wish WHERE reference = ?", (number,))
+        return [read(text) for (text,) in rows]
+
+    def command(self, number: int) -> str:
+        """The user's command for the `down` of a reference; empty: none, or its `up` failed."""
+        row = self._db.execute(
+            "SELECT command FROM reference"
+            " WHERE number = ? AND EXISTS (SELECT 1 FROM wish WHERE reference = number)",
+            (number,),
+        ).fetchone()
+        if row is None:
+            return ""
+        (command,) = row
+        return str(command)
+
+    def holders(self, key: str) -> list[Holder]:
+        """Every reference that wishes for `key`, the newest first."""
+        rows = self._db.execute(
+            "SELECT charon, connection, identity, object"
+            " FROM wish JOIN reference ON number = reference"
+            " WHERE key = ? ORDER BY number DESC",
+            (key,),
+        )
+        return [
+            Holder(charon, connection, identity, read(text))
+            for charon, connection, identity, text in rows
+        ]
+
+    def charons(self) -> list[str]:
+        """Every charon that has called; not what was done by hand."""
+        return [name for (name,) in self._db.execute("SELECT name FROM charon WHERE name != ''")]
+
+    # What is wished for
+
+    def wished(self, keys: Iterable[str]) -> dict[str, Object]:
+        """The value of each key that somebody wishes for: the newest reference's."""
+        ask = "SELECT object FROM wish WHERE key = ? ORDER BY reference DESC LIMIT 1"
+        wished = {}
+        for key in keys:
+            row = self._db.execute(ask, (key,)).fetchone()
+            if row is not None:
+                (text,) = row
+                wished[key] = read(text)
+        return wished
+
+    def wished_beside(self, key: str) -> list[str]:
+        """All keys of the references that wish for `key`: for a link's, what is to stand on it."""
+        rows = self._db.execute(
+            "SELECT DISTINCT key FROM wish"
+            " WHERE reference IN (SELECT reference FROM wish WHERE key = ?)",
+            (key,),
+        )
+        return [beside for (beside,) in rows]
+
+    def _every_key(self) -> list[str]:
+        return [key for (key,) in self._db.execute("SELECT DISTINCT key FROM wish")]
+
+    def replace_wish(self, wished: Object, there: Object) -> None:
+        """What was wished for is `there` already: a link that has another name."""
+        change = "UPDATE wish SET object = ? WHERE key = ? AND object = ?"
+        self._db.execute(change, (write(there), there.key, write(wished)))
+
+    def move(self, old_key: str, new: Link) -> list[str]:
+        """The link `old_key` is to have the key of `new`, and all wishes for what is on it follow.
+
+        Returns the keys that they have now.
+        """
+        rows = self._db.execute(
+            "SELECT reference, object FROM wish"
+            " WHERE reference IN (SELECT reference FROM wish WHERE key = ?)",
+            (old_key,),
+        )
+        moved_keys = []
+        for number, text in list(rows):
+            wish = read(text)
+            moved = _moved(wish, old_key, new)
+            if moved is None:
+                continue
+            removal = "DELETE FROM wish WHERE reference = ? AND key = ?"
+            self._db.execute(removal, (number, wish.key))
+            row = (moved.key, number, write(moved))
+            self._db.execute("INSERT OR REPLACE INTO wish VALUES (?, ?, ?)", row)
+            moved_keys.append(moved.key)
+        return moved_keys
+
+    # What goes
+
+    def drop_wishes(self, number: int) -> list[str]:
+        """Takes the wishes of a reference away, and returns their keys."""
+        rows = self._db.execute("SELECT key FROM wish WHERE reference = ?", (number,))
+        keys = [key for (key,) in rows]
+        self._db.execute("DELETE FROM wish WHERE reference = ?", (number,))
+        return keys
+
+    def end(self, number: int) -> list[str]:
+        """Ends a reference, and returns the keys that it wished for."""
+        self._db.execute("DELETE FROM reference WHERE number = ?", (number,))
+        return self.drop_wishes(number)
+
+    def end_all(self) -> list[str]:
+        """Ends every reference, and returns the keys that were wished for."""
+        keys = self._every_key()
+        for table in ("wish", "reference", "charon"):
+            self._db.execute(f"DELETE FROM {table}")
+        self._unique_ids.forget_all()
+        return keys
+
+    def clear_stale(
+        self, is_alive: Callable[[str], bool], keys: Sequence[str], each: int = STALE_EACH
+    ) -> list[str]:
+        """Ends references of charons that are gone, and returns their keys.
+
+        Of each charon these are all that wish for one of `keys`, and `each` others, or ALL.
+        References made by hand belong to no charon and stay.
+        """
+        freed: list[str] = []
+        for charon in self.charons():
+            if is_alive(charon):
+                continue
+            for number in self._stale(charon, keys, each):
+                freed += self.end(number)
+            self._forget_if_ended(charon)
+        return freed
+
+    def _stale(self, charon: str, keys: Sequence[str], each: int) -> list[int]:
+        marks = ", ".join("?" * len(keys))
+        rows = self._db.execute(
+            "SELECT DISTINCT number FROM wish JOIN reference ON number = reference"
+            f" WHERE charon = ? AND key IN ({marks})"
+            " UNION SELECT number FROM (SELECT number FROM reference WHERE charon = ? LIMIT ?)",
+            (charon, *keys, charon, each),
+        )
+        return [number for (number,) in rows]
+
+    def _forget_if_ended(self, charon: str) -> None:
+        """A charon without references is forgotten, with its unique IDs."""
+        ask = "SELECT 1 FROM reference WHERE charon = ? LIMIT 1"
+        if self._db.execute(ask, (charon,)).fetchone() is None:
+            self._unique_ids.forget(charon)
+            self._db.execute("DELETE FROM charon WHERE name = ?", (charon,))
+
+
+def _moved(wish: Object, old_key: str, new: Link) -> Object | None:
+    """The wish as it is once the link `old_key` has the key of `new`; None: not about that link."""
+    if isinstance(wish, Link):
+        return wish.moved_to(new) if wish.key in (old_key, new.key) else None
+    return wish.on_moved_link(old_key, new.key)
+
+
+def now() -> str:
+    """For people; nothing goes by it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,170 @@
+"""The settings of one connection: the sections of the file that match the event, and the flags.
+
+The module knows no records.
+"""
+
+from collections.abc import Iterable
+
+from ..addresses import IPAddress
+from ..event import Event
+from ..named_tuple import NamedTuple
+from ..text import shown
+from .conflicts import conflicts
+from .file import Match, Section, SettingsFile, raise_error, read_sections, typed_values
+from .table import (
+    DEFAULT_FILE,
+    FlagWords,
+    Origin,
+    Settings,
+    SettingsError,
+    Sourced,
+    values_of_flags,
+)
+from .values import is_pattern
+
+
+def settings_for(flags: FlagWords, event: Event) -> Settings:
+    """The settings of an event's connection, from the flags and the file.
+
+    Raises SettingsError for what cannot be.
+    """
+    from_flags = Sourced(values_of_flags(flags), Origin())
+    file = chosen_file(flags)
+    sections = read_sections(file, raise_error)
+    if "settings" in flags:
+        (name,) = flags["settings"]
+        used = _named(name, sections, file)
+    else:
+        matching = [section for section in sections if _matches(section, event)]
+        # Of equals, the one further down in the file stays the later one.
+        used = sorted(matching, key=_specificity)
+    layers = [_layer(section) for section in used]
+    most_specific = used[-1].name if used else ""
+    return _settings([*layers, from_flags], most_specific)
+
+
+def settings_by_name(flags: FlagWords) -> dict[str, Settings]:
+    """The settings of each `[connection.NAME]` whose NAME is not a pattern, by NAME.
+
+    They are its own and those of [default], without an event. Of the flags only `config` counts.
+    Raises SettingsError for what cannot be.
+    """
+    default: list[Sourced] = []
+    settings: dict[str, Settings] = {}
+    file = chosen_file(flags)
+    for section in read_sections(file, raise_error):
+        name = section.name
+        if not name:
+            default.append(_layer(section))
+        elif not section.matches_by_pattern:
+            layers = [*default, _layer(section)]
+            settings[name] = _settings(layers, name)
+    return settings
+
+
+def chosen_file(flags: FlagWords) -> SettingsFile:
+    if "config" in flags:
+        (path,) = flags["config"]
+        return SettingsFile(path, named=True)
+    return SettingsFile(DEFAULT_FILE, named=False)
+
+
+def merged(layers: Iterable[Sourced]) -> dict[str, Sourced]:
+    """Layers of values by key, the strongest last, as one. Each value has its own origin."""
+    values: dict[str, Sourced] = {}
+    for layer in layers:
+        for key, value in layer.value.items():
+            values[key] = Sourced(value, layer.origin)
+    return values
+
+
+def _layer(section: Section) -> Sourced:
+    return Sourced(typed_values(section, raise_error), section.origin)
+
+
+def _settings(layers: Iterable[Sourced], section: str) -> Settings:
+    values = merged(layers)
+    for error in conflicts(values):
+        raise error
+    fields = {key: sourced.value for key, sourced in values.items()}
+    return Settings(**fields, section=section)
+
+
+def _named(name: str, sections: list[Section], file: SettingsFile) -> list[Section]:
+    """The section that `--settings` names, behind [default]."""
+    for section in sections:
+        if section.name == name:
+            return [sections[0], section]
+    what = f"--settings {shown(name)}: {file.shown} has no such table"
+    raise SettingsError(what, "vti-updown check-config lists them")
+
+
+# Which sections match an event
+
+
+def _matches(section: Section, event: Event) -> bool:
+    return all(_has(event, key, wanted) for key, wanted in section.matches.items())
+
+
+def _has(event: Event, key: str, wanted: Match) -> bool:
+    actual: str | IPAddress | None = getattr(event, key)
+    if not actual:
+        # If the event lacks a value, not even the pattern * matches.
+        return False
+    if not isinstance(wanted, str):
+        return actual in wanted
+    if not is_pattern(wanted):
+        return actual == wanted
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(str(actual), wanted)
+
+
+# How well they match
+
+
+class _Specificity(NamedTuple):
+    """How narrowly a section matches. What comes first counts most."""
+
+    keys: int
+    """How many keys must match."""
+    exact: int
+    """How many of them match one value only."""
+    literal_characters: int
+    prefix: int
+
+
+def _specificity(section: Section) -> _Specificity:
+    exact = literal_characters = prefix = 0
+    for wanted in section.matches.values():
+        if isinstance(wanted, str):
+            exact += not is_pattern(wanted)
+            literal_characters += _literals(wanted)
+        else:
+            exact += wanted.num_addresses == 1
+            prefix += wanted.prefixlen
+    return _Specificity(len(section.matches), exact, literal_characters, prefix)
+
+
+def _literals(pattern: str) -> int:
+    """How many characters of a pattern stand for themselves."""
+    count = 0
+    rest = pattern
+    while rest:
+        set_length = _length_of_set(rest)
+        if set_length:
+            rest = rest[set_length:]
+            continue
+        if rest[0] not in "*?":
+            count += 1
+        rest = rest[1:]
+    return count
+
+
+def _length_of_set(pattern: str) -> int:
+    """The length of the set of characters that begins the pattern, such as `[a-z]`; 0: none."""
+    if not pattern.startswith("["):
+        return 0
+    # A bracket that comes first within the set is a character of the set.
+    first = 3 if pattern.startswith("[!") else 2
+    return pattern.find("]", first) + 1

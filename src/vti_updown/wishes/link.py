@@ -1,0 +1,305 @@
+"""Which link an event asks for: its kind, endpoints, keys, name and MTU."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from ..addresses import IPAddress
+from ..constants import IPV6_MIN_MTU
+from ..event import Event, Mark
+from ..named_tuple import NamedTuple
+from ..objects.link import Link
+from ..objects.link_kinds import LINK_KINDS, LinkKind
+from ..settings.table import Settings, fill_in
+from ..text import shown
+from .mtu import inner_mtu
+from .questions import PlanError, Questions
+
+ALIAS_BYTES = 255
+"""What IFLA_IFALIAS holds (IFALIASZ - 1)."""
+UTF8_BYTES = 4
+"""The most that a character has in UTF-8 (RFC 3629)."""
+ALIAS_LENGTH = ALIAS_BYTES // UTF8_BYTES
+"""As many characters fit into an alias whatever they are."""
+GRE = 47
+"""The protocol number of GRE (RFC 2784).
+
+A GRE link is made by hand, and a CHILD_SA in transport mode protects its packets.
+"""
+ANY_ADDRESS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (nothing is bound to it)
+"""The endpoint that stands for every address, by family."""
+NAME_STEPS = 32
+"""How often a name further away is tried for a link. The last is 2 ** 31 away."""
+
+
+class NamedLink(NamedTuple):
+    """A link with its name, and what came of that."""
+
+    link: Link
+    note: str = ""
+    """What to tell the user of the name."""
+    moved: Link | None = None
+    """Our link of this name that is to be changed into this one."""
+
+
+class _Keys(NamedTuple):
+    """What tells a CHILD_SA's packets from others: marks or if_ids. 0 is none."""
+
+    out: int
+    in_: int
+
+    @property
+    def given(self) -> bool:
+        return bool(self.out or self.in_)
+
+    @property
+    def different(self) -> list[int]:
+        """The keys that are not 0, each once."""
+        keys = dict.fromkeys(self)
+        return [key for key in keys if key]
+
+
+def links(
+    event: Event,
+    settings: Settings,
+    ask: Questions,
+) -> list[NamedLink]:
+    """The link that packets leave by, then that which they come in by if it is another.
+
+    Raises PlanError, or SettingsError for a name that the kernel would not take.
+    """
+    kind = _kind(event, settings)
+    if settings.netns:
+        ask.require_netns(settings.netns)
+    alias = f"vti-updown {event.connection}"
+    link = Link(
+        kind=kind.name,
+        local=_end(settings.local, event.me, kind.family),
+        remote=_end(settings.remote, event.peer, kind.family),
+        name="",
+        okey=0,
+        ikey=0,
+        alias=shown(alias, ALIAS_LENGTH),
+        device=settings.device or "",
+        netns=settings.netns or "",
+        master=settings.vrf or "",
+        mtu=_mtu(event, settings, ask),
+        multicast=settings.multicast,
+        own_link_local=settings.link_local is not None,
+    )
+    keyed = _keyed(link, event, settings)
+    return _named(keyed, event, settings, ask)
+
+
+def _keyed(
+    link: Link,
+    event: Event,
+    settings: Settings,
+) -> list[Link]:
+    """The link with its keys.
+
+    A kind that is known by its if_id has one link for each of the two.
+    """
+    if link.of_kind.keyed_by == "mark":
+        marks = _marks(event, settings)
+        keyed = link._replace(okey=marks.out, ikey=marks.in_)
+        return [keyed]
+    if_ids = _if_ids(event, settings)
+    return [link._replace(if_id=if_id) for if_id in if_ids.different]
+
+
+# The kind
+
+
+def _kind(event: Event, settings: Settings) -> LinkKind:
+    """The kind that the CHILD_SA is fit for.
+
+    An if_id comes before marks, which an XFRM interface leaves alone.
+    """
+    chosen = LINK_KINDS.get(settings.kind)
+    if chosen is None:
+        return _fitting_kind(event, settings)
+    if chosen.keyed_by == "if_id":
+        if_ids = _if_ids(event, settings)
+        if if_ids.given:
+            return chosen
+        what = f"kind = {chosen.name}, but the CHILD_SA has no if_id"
+        raise PlanError(what, "add if_id_in and if_id_out to it")
+    end = _marked_end(event, settings)
+    if chosen != _first_kind("mark", end.version):
+        is_version = f"is an IPv{end.version} endpoint"
+        what = f"kind = {settings.kind}, but {end} {is_version}"
+        raise PlanError(what, "leave kind out")
+    return chosen
+
+
+def _fitting_kind(event: Event, settings: Settings) -> LinkKind:
+    """The kind for what the CHILD_SA has."""
+    if_ids = _if_ids(event, settings)
+    if if_ids.given:
+        return _first_kind("if_id", None)
+    end = _marked_end(event, settings)
+    return _first_kind("mark", end.version)
+
+
+def _marked_end(event: Event, settings: Settings) -> IPAddress:
+    """An endpoint of a CHILD_SA that has marks. Raises PlanError if it has none, or no mark."""
+    marks = _marks(event, settings)
+    if not marks.given:
+        raise _without_keys(event, settings)
+    end = event.me or event.peer
+    if end is None:
+        raise PlanError("a VTI has endpoints", "add local and remote to the settings")
+    return end
+
+
+def _first_kind(keyed_by: str, family: int | None) -> LinkKind:
+    for kind in LINK_KINDS.values():
+        if (kind.keyed_by, kind.family) == (keyed_by, family):
+            return kind
+    raise LookupError(f"no kind of link for {keyed_by} and family {family}")
+
+
+def _without_keys(event: Event, settings: Settings) -> PlanError:
+    my_protocol = event.my_selector.protocol
+    peer_protocol = event.peer_selector.protocol
+    if my_protocol == peer_protocol == GRE:
+        what = "it protects a GRE link, which is made without the hook"
+        return PlanError(what, "take the hook out of this CHILD_SA")
+    lacks = "no mark"
+    if settings.kind == "auto":
+        lacks = "neither mark nor if_id"
+    what = f"the CHILD_SA has {lacks}"
+    hint = "add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"
+    return PlanError(what, hint)
+
+
+def _if_ids(event: Event, settings: Settings) -> _Keys:
+    """The if_ids of the CHILD_SA, else those of the settings."""
+    outbound = event.if_id_out or 0
+    inbound = event.if_id_in or 0
+    if not outbound and not inbound:
+        inbound, outbound = settings.if_id or (0, 0)
+    return _Keys(outbound, inbound)
+
+
+def _marks(event: Event, settings: Settings) -> _Keys:
+    """The marks of the CHILD_SA, else those of the settings."""
+    if event.mark_out is None and event.mark_in is None:
+        inbound, outbound = settings.mark or (0, 0)
+        return _Keys(outbound, inbound)
+    outbound = _value_of(event.mark_out)
+    inbound = _value_of(event.mark_in)
+    return _Keys(outbound, inbound)
+
+
+def _value_of(mark: Mark | None) -> int:
+    if mark is None:
+        return 0
+    return mark.value
+
+
+# Endpoints and MTU
+
+
+def _end(
+    chosen: IPAddress | None,
+    told: IPAddress | None,
+    family: int | None,
+) -> IPAddress | None:
+    """An endpoint, for a kind of link that has them. What the settings say comes first."""
+    if family is None:
+        return None
+    end = chosen
+    if end is None:
+        end = told
+    if end is None:
+        raise PlanError("a VTI has two endpoints", "add local and remote to the settings")
+    if end.is_unspecified:
+        return ip_address(ANY_ADDRESS[family])
+    if end.version != family:
+        what = f"{end} is no IPv{family} address, as the other endpoint is"
+        raise PlanError(what, "correct local or remote")
+    return end
+
+
+def _mtu(event: Event, settings: Settings, ask: Questions) -> int:
+    """The MTU in bytes. 0 if the path is not known, so that the kernel chooses."""
+    mtu = settings.mtu
+    if mtu is None:
+        return _path_mtu(event.peer, ask)
+    if event.family == 6 and mtu < IPV6_MIN_MTU:
+        what = f"mtu = {mtu} is too small for IPv6"
+        raise PlanError(what, f"make it {IPV6_MIN_MTU} or more")
+    return mtu
+
+
+def _path_mtu(peer: IPAddress | None, ask: Questions) -> int:
+    """The MTU for the path to the peer, as it is now. 0 if it is not known."""
+    if peer is None or peer.is_unspecified:
+        return 0
+    path = ask.path_mtu(peer)
+    if path is None:
+        return 0
+    return inner_mtu(path, peer.version)
+
+
+# The name
+
+
+def _named(
+    unnamed: list[Link],
+    event: Event,
+    settings: Settings,
+    ask: Questions,
+) -> list[NamedLink]:
+    named: list[NamedLink] = []
+    for link in unnamed:
+        chosen = _chosen_name(link, event, settings)
+        names = [other.link.name for other in named]
+        if chosen in names:
+            chosen = None  # The template does not tell the two apart.
+        defaults = _default_names(event, link)
+        given = ask.link_name(link, defaults, chosen)
+        note = ""
+        if chosen not in (None, given.name):
+            note = f"the link is {given.name}, not {chosen}, for as long as it is up"
+        with_name = link._replace(name=given.name)
+        named.append(NamedLink(with_name, note, given.moved))
+    return named
+
+
+def _chosen_name(
+    link: Link,
+    event: Event,
+    settings: Settings,
+) -> str | None:
+    if settings.name is None:
+        return None
+    values = _values(event, link)
+    return fill_in(settings.name, values)
+
+
+def _values(event: Event, link: Link) -> dict[str, str]:
+    """What the placeholders of a name stand for."""
+    return {
+        "connection": event.connection,
+        "uniqueid": str(event.unique_id),
+        "mark": str(link.okey or link.ikey),
+        "if_id": str(link.if_id),
+        "if_id:08x": f"{link.if_id:08x}",
+        "peer": str(event.peer),
+    }
+
+
+def _default_names(event: Event, link: Link) -> Iterator[str]:
+    """vti1, and names further and further away in case that is taken.
+
+    So a crowd of old links costs a few look-ups.
+    """
+    stem = link.of_kind.stem
+    mark = link.okey or link.ikey
+    number = link.if_id or event.unique_id or mark
+    yield f"{stem}{number}"
+    for step in range(NAME_STEPS):
+        further = number + (1 << step)
+        yield f"{stem}{further}"

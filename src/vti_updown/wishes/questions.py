@@ -1,0 +1,66 @@
+"""What a plan asks of the kernel and the records, and how it says no. It knows neither of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from ..addresses import IPAddress, IPNetwork
+from ..named_tuple import NamedTuple
+from ..objects.address import Address
+from ..objects.link import Link
+from ..text import Refusal
+
+
+class PlanError(Refusal):
+    """An event that cannot have a tunnel: nothing of it is set up."""
+
+
+class LinkName(NamedTuple):
+    """The name that a link shall have."""
+
+    name: str
+    moved: Link | None = None
+    """Our link that has this name with other endpoints, and is to be changed into this one."""
+
+
+class Questions(ABC):
+    """Who answers holds the lock, and changes nothing."""
+
+    @abstractmethod
+    def link_name(
+        self,
+        link: Link,
+        defaults: Iterable[str],
+        chosen: str | None,
+    ) -> LinkName:
+        """The name of this link, whose own is empty.
+
+        It is what it has if it is there, else the one that the user chose, else the first of
+        `defaults` that is free. Raises PlanError if another's link has the chosen one.
+        """
+
+    @abstractmethod
+    def source(self, link_key: str, network: IPNetwork) -> IPAddress | None:
+        """An address of this host within the network, for a route through the link with this key.
+
+        An address of another tunnel's counts only if the network is about that.
+        """
+
+    @abstractmethod
+    def next_hop(self, destination: IPAddress) -> IPAddress | None:
+        """The gateway on the way to an address."""
+
+    @abstractmethod
+    def our_address(self, link_key: str, ip: IPAddress) -> Address | None:
+        """The address of this link that we have put there ourselves, if it is this one."""
+
+    @abstractmethod
+    def path_mtu(self, destination: IPAddress) -> int | None:
+        """Bytes that a packet to an address may have. None if it cannot be reached."""
+
+    @abstractmethod
+    def vrf_table(self, name: str) -> int:
+        """The table of a VRF by its name. Raises PlanError if there is none."""
+
+    @abstractmethod
+    def require_netns(self, name: str) -> None:
+        """Raises PlanError if there is no network namespace of this name."""

@@ -1,0 +1,247 @@
+"""The records: what is read is what was written, and what cannot be used is said or set aside."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from ipaddress import ip_address
+
+import pytest
+
+from support.events import environment
+from vti_updown.event import parse
+from vti_updown.objects.mss import MssClamp
+from vti_updown.objects.object import Applied
+from vti_updown.objects.registry import Step
+from vti_updown.records import unique_ids
+from vti_updown.records.matching import caller
+from vti_updown.records.records import Records, opened
+from vti_updown.records.storage import RecordsError
+
+from .test_difference import LINK, NET, ONE, OTHER, POLICY
+
+UP = caller("c", parse(environment()))
+ELSEWHERE = UP._replace(charon="d")
+
+
+@pytest.fixture
+def records():
+    return Records(sqlite3.connect(":memory:", isolation_level=None))
+
+
+def test_the_newest_reference_decides(records):
+    """When it goes, the one before has its value back."""
+    first = records.references.add(UP, [LINK])
+    second = records.references.add(UP, [LINK._replace(okey=7)])
+    assert records.references.wished([LINK.key]) == {LINK.key: LINK._replace(okey=7)}
+    records.references.end(second)
+    assert records.references.wished([LINK.key]) == {LINK.key: LINK}
+    assert records.references.end(first) == [LINK.key]
+    assert records.references.wished([LINK.key]) == {}
+
+
+def test_a_step_in_progress_is_not_sure_and_keeps_the_ifindex(records):
+    """A death in the middle finds the link by it."""
+    records.applied.done(Step(None, LINK), ifindex=7)
+    changed = LINK._replace(okey=9)
+    records.applied.expect([Step(LINK, changed)])
+    assert records.applied.of([LINK.key]) == {LINK.key: Applied(changed, False, 7)}
+    assert records.applied.unsure() == [LINK.key]
+
+
+def test_all_that_stands_on_a_link_is_in_doubt_while_it_goes(records):
+    """One request takes all of it away."""
+    for wish in (LINK, POLICY, ONE, NET, OTHER):
+        records.applied.done(Step(None, wish))
+    records.applied.expect([Step(LINK, None)])
+    assert set(records.applied.unsure()) == {LINK.key, POLICY.key, ONE.key, NET.key}
+    records.applied.done(Step(LINK, None))
+    assert list(records.applied.of([LINK.key, POLICY.key, ONE.key, NET.key, OTHER.key])) == [
+        OTHER.key
+    ]
+
+
+def test_a_borrowed_links_objects_go_by_their_own_steps(records):
+    """What could not be taken from it still finds it on record."""
+    records.applied.done(Step(None, LINK), 7, borrowed=True)
+    records.applied.done(Step(None, ONE))
+    records.applied.done(Step(LINK, None), borrowed=True)
+    assert set(records.applied.of([LINK.key, ONE.key])) == {LINK.key, ONE.key}, (
+        "the address could not be taken from it"
+    )
+    records.applied.done(Step(ONE, None))
+    records.applied.done(Step(LINK, None), borrowed=True)
+    assert records.applied.of([LINK.key, ONE.key]) == {}
+
+
+def test_a_clamp_follows_its_moved_link_without_a_wish(records):
+    """nft's table has the link's name: to remove the clamp under the old key would remove the new
+    one.
+    """
+    clamp = MssClamp(LINK.key, LINK.name, 1300, 1280)
+    for applied in (LINK, ONE, clamp):
+        records.applied.done(Step(None, applied), 7 if applied is LINK else None)
+    moved = LINK._replace(remote=ip_address("192.168.0.9"))
+    there = [
+        moved.key,
+        ONE._replace(link_key=moved.key).key,
+        clamp._replace(link_key=moved.key).key,
+    ]
+    assert set(records.move(LINK.key, moved)) == set(there)
+    assert set(records.applied.of(records.every_key())) == set(there)
+    assert records.applied.of([moved.key]) == {moved.key: Applied(LINK, True, 7)}, (
+        "the step is not taken yet"
+    )
+
+
+def test_a_rekeyed_ike_sas_references_are_its_new_ones(records):
+    """All references of the old unique ID have the new one."""
+    number = records.references.add(UP, [LINK])
+    records.unique_ids.rekey("c", 1, 8)
+    assert [(one.number, one.unique_id) for one in records.references.lives(UP)] == [(number, 8)]
+
+
+def test_another_charons_references_are_not_meant(records):
+    """Each charon's unique IDs are its own."""
+    records.references.add(UP, [LINK])
+    records.unique_ids.learn(UP)
+    assert (
+        records.references.lives(ELSEWHERE) == []
+        and records.unique_ids.heard(ELSEWHERE) is None
+        and records.unique_ids.heard(UP) is not None
+    )
+
+
+def test_a_dead_charons_references_are_cleared_a_few_at_a_time(records):
+    """Those that touch the event's keys go first."""
+    for _ in range(20):
+        records.references.add(UP._replace(charon="gone"), [OTHER])
+    records.references.add(UP._replace(charon="gone"), [LINK])
+    records.references.add(UP._replace(charon=""), [LINK])
+    records.references.add(UP._replace(charon="here"), [LINK])
+    freed = records.references.clear_stale(lambda who: who in ("here", ""), [LINK.key], each=3)
+    assert sorted(freed) == sorted([LINK.key] + 3 * [OTHER.key])
+    assert len(records.references.holders(LINK.key)) == 2
+    while records.references.clear_stale(lambda who: who in ("here", ""), [], each=3):
+        pass
+    assert records.references.charons() == ["here"]
+
+
+def test_known_ids_are_forgotten_in_time(records):
+    """The records do not grow for ever."""
+    records.unique_ids.learn(UP)
+    records.unique_ids.learn(UP._replace(unique_id=1 + unique_ids.IDS_KEPT))
+    assert records.unique_ids.heard(UP) is not None
+    records.unique_ids.learn(UP._replace(unique_id=2 + unique_ids.IDS_KEPT))
+    assert records.unique_ids.heard(UP) is None
+
+
+# The file
+
+
+def test_only_what_was_committed_is_there_next_time(tmp_path):
+    """A process that dies loses what it had not committed."""
+    directory = str(tmp_path / "records")
+    with opened(1, directory) as records:
+        records.references.add(UP, [LINK])
+        records.commit()
+        records.references.add(UP, [LINK])
+    with opened(1, directory) as records:
+        assert len(records.references.lives(UP)) == 1
+    with opened(2, directory) as records:
+        assert records.references.lives(UP) == []
+
+
+def test_only_the_owner_can_enter_or_read(tmp_path):
+    """Directory and files are for one user alone."""
+    directory = tmp_path / "records"
+    with opened(1, str(directory)) as records:
+        records.commit()
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a database at all, and long enough to be none" * 100,
+        b"SQLite format 3\0" + b"\xff" * 4000,
+    ],
+)
+def test_a_damaged_file_is_set_aside(tmp_path, content):
+    """Nothing is lost: it stays beside the new one."""
+    directory = tmp_path / "records"
+    directory.mkdir(0o700)
+    (directory / "1.sqlite").write_bytes(content)
+    with opened(1, str(directory)) as records:
+        records.references.add(UP, [LINK])
+        records.commit()
+    assert (directory / "1.sqlite.damaged").exists() == bool(content)
+
+
+def test_a_file_of_another_version_is_set_aside(tmp_path):
+    """An upgrade must not stop a tunnel."""
+    directory = tmp_path / "records"
+    with opened(1, str(directory)):
+        pass
+    with sqlite3.connect(directory / "1.sqlite") as database:
+        database.execute("PRAGMA user_version = 99")
+    with opened(1, str(directory)) as records:
+        assert records.applied.unsure() == []
+    assert (directory / "1.sqlite.damaged").exists()
+
+
+def test_a_directory_that_others_can_write_is_refused(tmp_path):
+    """Somebody else could plant records."""
+    directory = tmp_path / "records"
+    directory.mkdir()
+    directory.chmod(0o777)
+    with pytest.raises(RecordsError, match="is not ours alone"), opened(1, str(directory)):
+        pass
+
+
+@pytest.mark.parametrize("planted", ["1.lock", "1.sqlite"])
+def test_a_planted_symlink_is_not_followed(tmp_path, planted):
+    """Root must not write where somebody else wants."""
+    target = tmp_path / "target"
+    directory = tmp_path / "records"
+    directory.mkdir(0o700)
+    (directory / planted).symlink_to(target)
+    try:
+        with opened(1, str(directory)) as records:
+            records.commit()
+    except RecordsError as error:
+        assert planted == "1.lock" and error.message.startswith("cannot write")
+    assert not target.exists()
+
+
+def test_a_holder_that_hangs_is_named_after_a_bounded_wait(tmp_path):
+    """The error has its PID."""
+    directory = str(tmp_path / "records")
+    code = (
+        f"import sys\nsys.path[:0] = {sys.path!r}\nfrom vti_updown.records.records import opened\n"
+    )
+    code += f"with opened(1, {directory!r}):\n print('held', flush=True)\n sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(RecordsError) as caught, opened(1, directory, seconds=0.2):
+            pass
+        assert caught.value.message == f"PID {holder.pid} has held our records for 0.2 s"
+        holder.kill()
+    with opened(1, directory, seconds=5) as records:
+        assert records.applied.unsure() == []
+
+
+def test_a_directory_that_cannot_be_made_says_so(tmp_path):
+    """And nothing else is made."""
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(RecordsError, match="cannot write"),
+        opened(1, str(tmp_path / "file" / "records")),
+    ):
+        pass
+    assert os.listdir(tmp_path) == ["file"]
