@@ -1,0 +1,482 @@
+"""The stage on which stories are played: the product's own code, between charon's events and a
+kernel made of paper.
+
+A story gives settings and events, and gets text. What an event prints with `--dry-run` comes first,
+then the lines of charon's log, which begin with `log:`, then the user's own command, which begins
+with `run:`, and last `exit status:` where it is not 0.
+
+This is the only file of the stories that knows what the product is made of inside.
+"""
+
+import shlex
+import sqlite3
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from support.events import environment
+from vti_updown import cli
+from vti_updown.addresses import IPAddress
+from vti_updown.admin import cli as admin_cli
+from vti_updown.admin import session as admin_session
+from vti_updown.hook import caller, user_command
+from vti_updown.hook import run as hook_run
+from vti_updown.kernel import namespace
+from vti_updown.kernel.apply import KernelError
+from vti_updown.objects.address import Address
+from vti_updown.objects.link import Link
+from vti_updown.objects.mss import MssClamp
+from vti_updown.objects.object import HARMLESS, Applied, Foreign, Object, Outcome
+from vti_updown.objects.registry import Step, commands
+from vti_updown.objects.route import Route
+from vti_updown.objects.sysctl import Sysctl
+from vti_updown.records.records import Records
+from vti_updown.text import Refusal
+
+FILE = "vti-updown.toml"
+"""The file of settings, in the folder that the stories run in."""
+MAIN_TABLE = 254
+CHARONS_TABLE = 220
+
+Network = IPv4Network | IPv6Network
+Changes = dict[str, object]
+"""Variables PLUTO_<name> that differ from the recorded event's, which is one of connection gw with
+mark 2 from 192.168.0.1 to 192.168.0.2, with the virtual IPs 10.3.0.1 and fec3::1, and 0.0.0.0/0 or
+::/0 behind the peer.
+"""
+
+NO_VIRTUAL_IP: Changes = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
+SITE: Changes = {**NO_VIRTUAL_IP, "MY_CLIENT": "10.1.0.0/16", "PEER_CLIENT": "10.2.0.0/16"}
+"""Two sites, each with a network behind its gateway."""
+SITE6: Changes = {**NO_VIRTUAL_IP, "MY_CLIENT": "fd00:1::/48", "PEER_CLIENT": "fd00:2::/48"}
+NO_MARK: Changes = {"MARK_IN": None, "MARK_OUT": None}
+XFRM: Changes = {**NO_MARK, "IF_ID_IN": 42, "IF_ID_OUT": 42}
+OVER_IPV6: Changes = {"ME": "2001:db8::1", "PEER": "2001:db8::2"}
+PLUTO: Changes = {"CONNECTION": "pluto", "PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2}
+"""Another connection, with another peer."""
+PLUTO_MARK: Changes = {**PLUTO, "MARK_IN": 3, "MARK_OUT": 3}
+
+
+def told(text: str) -> str:
+    """The text of a story's literal, without what its place in the file adds."""
+    return textwrap.dedent(text).strip()
+
+
+class Device(NamedTuple):
+    """A link that the host has."""
+
+    ifindex: int
+    name: str
+    netns: str
+    ours: bool
+    link: Link | None = None
+    """What it is, where it is a tunnel interface."""
+
+
+class Host:
+    """What the machine has that is not ours, as far as a tunnel asks."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        """Addresses on its own links."""
+        self.next_hop: str | None = None
+        """The gateway on the way to every peer."""
+        self.path_mtu: int | None = 1500
+        self.vrfs: dict[str, int] = {}
+        """The table of each VRF."""
+        self.namespaces: set[str] = set()
+        self.routes: set[str] = set()
+        """Networks that it routes by eth0."""
+        self.charon_routes = False
+        """Whether charon makes routes of its own (install_routes = yes)."""
+        self.refuses: dict[str, int] = {}
+        """Words of commands that the kernel refuses, with the number of the error."""
+        self.devices: dict[int, Device] = {}
+        self.newest = 1
+
+    def add_link(self, name: str) -> None:
+        """A link of somebody else's, such as a bridge."""
+        self.add(name, "", False)
+
+    def add_vti(self, name: str, local: str, remote: str, mark: int) -> None:
+        """A VTI that the administrator made."""
+        link = Link("vti", ip_address(local), ip_address(remote), name, mark, mark, "")
+        self.add(name, "", False, link)
+
+    def add(self, name: str, netns: str, ours: bool, link: Link | None = None) -> Device:
+        self.newest += 1
+        device = Device(self.newest, name, netns, ours, link)
+        self.devices[device.ifindex] = device
+        return device
+
+    def find(self, name_or_index: str | int, netns: str = "") -> Device | None:
+        for device in self.devices.values():
+            if device.netns == netns and name_or_index in (device.name, device.ifindex):
+                return device
+        return None
+
+
+class PaperObserve:
+    """What a namespace of the host has."""
+
+    def __init__(self, kernel: "PaperKernel", netns: str) -> None:
+        self._kernel = kernel
+        self._netns = netns
+
+    def link_exists(self, name_or_index: str | int) -> bool:
+        return self._kernel.host.find(name_or_index, self._netns) is not None
+
+    def is_ours(self, name: str) -> bool:
+        device = self._kernel.host.find(name, self._netns)
+        return device is not None and device.ours
+
+    def same_link(self, link: Link) -> Applied | None:
+        return self._kernel.same_link(link)
+
+
+class PaperLookup:
+    """How the host routes a packet."""
+
+    def __init__(self, kernel: "PaperKernel") -> None:
+        self._kernel = kernel
+
+    def path_mtu(self, _destination: IPAddress) -> int | None:
+        return self._kernel.host.path_mtu
+
+    def next_hop(self, _destination: IPAddress) -> IPAddress | None:
+        hop = self._kernel.host.next_hop
+        return None if hop is None else ip_address(hop)
+
+    def source(self, network: Network, is_unfit: Callable[[IPAddress], bool]) -> IPAddress | None:
+        ours = [
+            each.address.ip for each in self._kernel.objects.values() if isinstance(each, Address)
+        ]
+        for ip in [*map(ip_address, self._kernel.host.addresses), *ours]:
+            if ip in network and not is_unfit(ip):
+                return ip
+        return None
+
+    def vrf_table(self, name: str) -> int | None:
+        return self._kernel.host.vrfs.get(name)
+
+    def table_of(self, _destination: IPAddress) -> int:
+        return CHARONS_TABLE if self._kernel.host.charon_routes else MAIN_TABLE
+
+
+class PaperKernel:
+    """Answers and obeys as the kernel does. What it holds of ours is a dictionary."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.lookup = PaperLookup(self)
+        self.objects: dict[str, Object] = {}
+        """What it holds of ours, by key."""
+        self.taken: list[str] = []
+        """The commands of the steps that were taken."""
+        self.surprised = False
+        """Whether a step went as nobody could know before: it was refused, or what it is about is
+        somebody else's.
+        """
+
+    def close(self) -> None:
+        """There is no socket."""
+
+    def cookie(self) -> int:
+        return 1
+
+    # Answers
+
+    def observe(self, netns: str = "") -> "PaperObserve":
+        return PaperObserve(self, netns)
+
+    def is_there(self, link: Applied) -> bool:
+        return link.ifindex is not None and self.observe(link.object.netns).link_exists(
+            link.ifindex
+        )
+
+    def same_link(self, link: Link) -> Applied | None:
+        for device in self.host.devices.values():
+            if device.link is not None and device.link.key == link.key:
+                return Applied(device.link, True, device.ifindex, not device.ours)
+        return None
+
+    def ours(self) -> list[Applied]:
+        ours = [Applied(each, True, self._index(each)) for each in self.objects.values()]
+        return sorted(ours, key=lambda applied: not isinstance(applied.object, Link))
+
+    def astray(self, applied: Mapping[str, Applied]) -> list[str]:
+        return [key for key, was in applied.items() if self.objects.get(key) != was.object]
+
+    def _index(self, each: Object) -> int | None:
+        device = self.host.find(each.name, each.netns) if isinstance(each, Link) else None
+        return None if device is None else device.ifindex
+
+    # Steps
+
+    def take(
+        self, step: Step, known: Mapping[str, Applied], _sure: bool = True, _last: bool = False
+    ) -> Outcome:
+        said = self._commands(step, known)
+        where = known.get(step.object.link_key)
+        try:
+            self._refuse(step, said)
+            outcome = (
+                self._remove(step.object, where) if step.new is None else self._put(step.new, where)
+            )
+        except Refusal:
+            self.surprised = True
+            raise
+        if outcome.applied is None and step.new is not None:
+            self.surprised = True
+        else:
+            self.taken += said
+        return outcome
+
+    def _refuse(self, step: Step, said: Sequence[str]) -> None:
+        for words, number in self.host.refuses.items():
+            if any(words in command for command in said):
+                raise KernelError(number, f"cannot do what has: {words}")
+        netns = step.object.netns
+        if step.new is not None and netns and netns not in self.host.namespaces:
+            raise Refusal(*namespace.missing(netns), 1)
+
+    def _commands(self, step: Step, known: Mapping[str, Applied]) -> list[str]:
+        names = {}
+        for key, link in known.items():
+            if isinstance(link.object, Link):
+                names[key] = link.object.name
+        if isinstance(step.object, Link):
+            names[step.object.key] = step.object.name
+        return commands(step, names)
+
+    def _put(self, wish: Object, where: Applied | None) -> Outcome:
+        if isinstance(wish, Link):
+            return self._put_link(wish, where)
+        if isinstance(wish, Sysctl) and where is not None and where.borrowed:
+            return Outcome(None, HARMLESS)
+        if isinstance(wish, Route) and str(wish.destination) in self.host.routes:
+            return Outcome(None, Foreign(f"a route to {wish.destination} by eth0"))
+        if isinstance(wish, MssClamp) and where is not None and isinstance(where.object, Link):
+            wish = wish._replace(ifname=where.object.name)
+        self.objects[wish.key] = wish
+        return Outcome(Applied(wish))
+
+    def _put_link(self, link: Link, there: Applied | None) -> Outcome:
+        if there is None or there.borrowed or there.ifindex not in self.host.devices:
+            there = self.same_link(link)
+        if there is not None and there.borrowed:
+            self.surprised = True
+            self._refuse_other_keys(there.object, link)
+            return Outcome(there)
+        if there is None or there.ifindex is None:
+            device = self.host.add(link.name, link.netns, True)
+        else:
+            device = self.host.devices[there.ifindex]
+            assert device.link is not None
+            self.objects.pop(device.link.key, None)
+            link = link._replace(name=device.name)
+        self.host.devices[device.ifindex] = device._replace(link=link)
+        self.objects[link.key] = link
+        return Outcome(Applied(link, True, device.ifindex))
+
+    @staticmethod
+    def _refuse_other_keys(there: Object, link: Link) -> None:
+        """As the kernel's module does, since a borrowed link is not to be changed."""
+        assert isinstance(there, Link)
+        if (there.okey, there.ikey) != (link.okey, link.ikey):
+            what = f"{there.name} has these endpoints but okey {there.okey}, ikey {there.ikey}"
+            raise Refusal(what, f"give it the mark, or delete it: ip link del {there.name}", 1)
+
+    def _remove(self, old: Object, where: Applied | None) -> Outcome:
+        if not isinstance(old, Link):
+            self.objects.pop(old.key, None)
+            return Outcome(None)
+        if where is not None and where.borrowed:
+            self.surprised = True
+        elif where is not None and where.ifindex in self.host.devices:
+            self.lose_link(self.host.devices[where.ifindex].name, old.netns)
+        return Outcome(None)
+
+    def lose_link(self, name: str, netns: str = "") -> None:
+        """The link goes, and with it what stands on it."""
+        device = self.host.find(name, netns)
+        assert device is not None, f"there is no link {name}"
+        del self.host.devices[device.ifindex]
+        if device.link is not None:
+            key = device.link.key
+            self.objects = {
+                own: each for own, each in self.objects.items() if each.stands_on != key
+            }
+
+
+def _in_memory() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None)
+
+
+class Story:
+    """One host with the hook, and what charon and the administrator do."""
+
+    def __init__(
+        self, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]
+    ) -> None:
+        self.host = Host()
+        self.line = ""
+        """What stands behind `vti-updown` on the updown line."""
+        self._folder = folder
+        self._capture = capture
+        self._charon = "1@1"
+        self._kernel = PaperKernel(self.host)
+        self._records = _in_memory()
+        self._ran: list[str] = []
+        self.settings("")
+        self._take_the_place_of_the_system(patch)
+
+    def _take_the_place_of_the_system(self, patch: pytest.MonkeyPatch) -> None:
+        for module in (hook_run, admin_session):
+            patch.setattr(module, "Kernel", lambda: self._kernel)
+            patch.setattr(module, "opened", self._opened)
+            patch.setattr(module, "snapshot", self._snapshot)
+        patch.setattr(caller, "charon", lambda: self._charon)
+        patch.setattr(
+            caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
+        )
+        patch.setattr(caller, "alive", lambda who: who in ("", self._charon))
+        patch.setattr(namespace, "exists", lambda name: name in self.host.namespaces)
+        patch.setattr(user_command, "run", self._ran_by_the_shell)
+
+    @contextmanager
+    def _opened(self, _namespace: int) -> Iterator[Records]:
+        """The records, in memory: what was not committed is dropped at the end."""
+        opened = Records(self._records)
+        try:
+            yield opened
+        finally:
+            self._records.execute("ROLLBACK")
+
+    def _snapshot(self, _namespace: int) -> Records:
+        copy = _in_memory()
+        self._records.backup(copy)
+        return Records(copy)
+
+    def _ran_by_the_shell(self, command: str, _environ: Mapping[str, str], link: str) -> None:
+        self._ran.append(f"run: VTI_UPDOWN_IFNAME={link} {command}")
+
+    # What the administrator does
+
+    def settings(self, text: str) -> None:
+        """The text of /etc/vti-updown.toml."""
+        (self._folder / FILE).write_text(textwrap.dedent(text))
+
+    def prepare(self, *connections: str) -> str:
+        return self._person("prepare", "--config", FILE, *connections)
+
+    def release(self, *connections: str) -> str:
+        return self._person("release", *connections)
+
+    def repair(self) -> str:
+        return self._person("repair")
+
+    def flush(self, *flags: str) -> str:
+        return self._person("flush", *flags)
+
+    def _person(self, *words: str) -> str:
+        self._capture.readouterr()
+        status = admin_cli.run(words)
+        self._kernel.taken.clear()
+        self._kernel.surprised = False
+        return "\n".join([*self._capture.readouterr().out.splitlines(), *_ended(status)])
+
+    # What happens to the host
+
+    def lose_link(self, name: str) -> None:
+        """Somebody deletes a link."""
+        self._kernel.lose_link(name)
+
+    def lose_namespace(self, name: str) -> None:
+        """A network namespace goes, and all in it."""
+        self.host.namespaces.remove(name)
+        for device in list(self.host.devices.values()):
+            if device.netns == name:
+                self._kernel.lose_link(device.name, name)
+
+    def lose_routes(self) -> None:
+        """Somebody deletes all routes of ours, as systemd-networkd does when it starts."""
+        routes = [key for key, each in self._kernel.objects.items() if isinstance(each, Route)]
+        for key in routes:
+            del self._kernel.objects[key]
+
+    def lose_records(self) -> None:
+        """/run is emptied."""
+        self._records = _in_memory()
+
+    def restart_charon(self) -> None:
+        """charon is killed and started again. It calls no hook for what was up."""
+        pid = int(self._charon.partition("@")[0]) + 1
+        self._charon = f"{pid}@{pid}"
+
+    def by_hand(self) -> None:
+        """From now on it is not charon who calls the hook."""
+        self._charon = ""
+
+    def left(self) -> list[str]:
+        """What the kernel has of ours."""
+        return sorted(self._kernel.objects)
+
+    # What charon does
+
+    def up(self, **changed: object) -> str:
+        return self.event("up-client", **changed)
+
+    def up6(self, **changed: object) -> str:
+        return self.event("up-client-v6", **changed)
+
+    def down(self, **changed: object) -> str:
+        return self.event("down-client", **changed)
+
+    def down6(self, **changed: object) -> str:
+        return self.event("down-client-v6", **changed)
+
+    def event(self, verb: str, **changed: object) -> str:
+        """The recorded event with this verb and PLUTO_<name> changed; None leaves one out."""
+        environ = environment(verb, **changed)
+        rehearsed, foretold = self._call(["--dry-run"], environ)
+        assert not self._kernel.taken, "--dry-run changed something"
+        said, status = self._call([], environ)
+        done, self._kernel.taken = self._kernel.taken, []
+        ran, self._ran = self._ran, []
+        assert foretold in (0, status), (
+            f"--dry-run ends with {foretold}, and the event with {status}"
+        )
+        self._compare(rehearsed, said, done)
+        self._kernel.surprised = False
+        rehearsed = [line for line in rehearsed if not line.startswith("error: ")]
+        return "\n".join([*rehearsed, *(f"log: {line}" for line in said), *ran, *_ended(status)])
+
+    def _compare(self, rehearsed: Sequence[str], said: Sequence[str], done: Iterable[str]) -> None:
+        """What is rehearsed is what is done. What only the kernel can say, no rehearsal knows."""
+        errors = [line for line in rehearsed if line.startswith("error: ")]
+        assert errors == [line for line in said if line in errors], (
+            "--dry-run does not say what is wrong"
+        )
+        if not self._kernel.surprised:
+            promised = [
+                line for line in rehearsed if line not in errors and not line.startswith("#")
+            ]
+            assert sorted(done) == sorted(promised), (
+                f"--dry-run prints {promised}, and this is done: {done}"
+            )
+
+    def _call(self, flags: Sequence[str], environ: Mapping[str, str]) -> tuple[list[str], int]:
+        """One call of the hook: the lines that it prints, and its exit status."""
+        self._capture.readouterr()
+        status = cli.hook([*flags, "--config", FILE, *shlex.split(self.line)], environ)
+        return self._capture.readouterr().out.splitlines(), status
+
+
+def _ended(status: int) -> list[str]:
+    return [f"exit status: {status}"] if status else []

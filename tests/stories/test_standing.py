@@ -1,0 +1,269 @@
+"""What stands while no CHILD_SA is up, as when_down says."""
+
+from .story import OVER_IPV6, SITE, SITE6, Story, told
+
+KEEP = """
+    [connection.gw]
+    name = "sun"
+    local = "192.168.0.1"
+    remote = "192.168.0.2"
+    mark = 2
+    address = "169.254.21.2/30"
+    routes = ["10.2.0.0/16", "fd00:2::/48"]
+    when_down = "keep"
+"""
+BLOCK = KEEP.replace("keep", "block")
+
+
+def test_block_leaves_an_unreachable_route(story: Story) -> None:
+    """A kill switch: it stands behind the tunnel's own route, from the first up on, until it is
+    released.
+    """
+    story.settings(BLOCK)
+    assert story.up(**SITE) == told("""
+        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set sun up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.sun.disable_policy=1
+        ip addr add 169.254.21.2/30 dev sun
+        ip route add 10.2.0.0/16 dev sun proto 50
+        ip route add unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        log: gw: sun up, 192.168.0.1 → 192.168.0.2, mark 2, 169.254.21.2/30, 10.2.0.0/16
+    """)
+    assert story.down(**SITE) == told("""
+        ip link del sun
+        log: gw: sun down, 192.168.0.1 → 192.168.0.2, 10.2.0.0/16 blocked
+    """)
+    assert story.up(**SITE, UNIQUEID=2) == told("""
+        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set sun up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.sun.disable_policy=1
+        ip addr add 169.254.21.2/30 dev sun
+        ip route add 10.2.0.0/16 dev sun proto 50
+        log: gw: sun up, 192.168.0.1 → 192.168.0.2, mark 2, 169.254.21.2/30, 10.2.0.0/16
+    """)
+    story.down(**SITE, UNIQUEID=2)
+    assert story.release() == told("""
+        ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295
+    """)
+    assert story.left() == []
+
+
+def test_block_of_a_full_tunnel_keeps_its_rules(story: Story) -> None:
+    """Nothing leaves but to the LAN and to the peer."""
+    story.settings("""
+        [connection.gw]
+        routes = ["0.0.0.0/0"]
+        when_down = "block"
+    """)
+    story.up()
+    assert story.down() == told("""
+        ip link del vti1
+        log: gw: vti1 down, 192.168.0.1 → 192.168.0.2, 0.0.0.0/0 blocked
+    """)
+    assert story.release("gw") == told("""
+        ip rule del pref 15003 lookup 7763049 proto 50
+        ip rule del pref 15002 lookup 254 suppress_prefixlength 0 proto 50
+        ip rule del pref 15001 to 192.168.0.2/32 type unreachable proto 50
+        ip rule del pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
+        ip rule del pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
+        ip rule del pref 15000 to 192.168.0.2/32 lookup 254 proto 50
+        ip rule del pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
+        ip rule del pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
+        ip route del unreachable 0.0.0.0/0 proto 50 table 7763049 metric 4294967295
+    """)
+
+
+def test_keep_leaves_the_link_its_addresses_and_routes(story: Story) -> None:
+    """What firewalls and routing daemons hold on to stays; another mark is another pair of keys."""
+    story.settings(KEEP)
+    assert story.up(**SITE) == told("""
+        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set sun up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.sun.disable_policy=1
+        ip addr add 169.254.21.2/30 dev sun
+        ip route add 10.2.0.0/16 dev sun proto 50
+        log: gw: sun up, 192.168.0.1 → 192.168.0.2, mark 2, 169.254.21.2/30, 10.2.0.0/16
+    """)
+    assert story.down(**SITE) == told("""
+        # nothing to change
+        log: gw: sun stays without a CHILD_SA, as when_down says
+    """)
+    assert story.up(**SITE, UNIQUEID=2, MARK_IN=3, MARK_OUT=3) == told("""
+        ip link set sun type vti local 192.168.0.1 remote 192.168.0.2 okey 3 ikey 3
+        ip link set sun up mtu 1406 alias 'vti-updown gw'
+        log: gw: sun up, 192.168.0.1 → 192.168.0.2, mark 3, 169.254.21.2/30, 10.2.0.0/16
+    """)
+    story.down(**SITE, UNIQUEID=2, MARK_IN=3, MARK_OUT=3)
+    assert story.release("gw") == told("""
+        ip link del sun
+    """)
+
+
+def test_keep_leaves_no_virtual_ip(story: Story) -> None:
+    """An address that the peer handed out goes with the CHILD_SA, and the route stays without a
+    source.
+    """
+    story.settings("""
+        [connection.gw]
+        routes = ["10.2.0.0/16"]
+        when_down = "keep"
+    """)
+    assert story.up() == told("""
+        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set vti1 up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.vti1.disable_policy=1
+        ip addr add 10.3.0.1/32 dev vti1
+        ip route add 10.2.0.0/16 dev vti1 proto 50 src 10.3.0.1
+        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32, 10.2.0.0/16
+    """)
+    assert story.down() == told("""
+        ip route replace 10.2.0.0/16 dev vti1 proto 50
+        ip addr del 10.3.0.1/32 dev vti1
+        ip route replace 10.2.0.0/16 dev vti1 proto 50
+        log: gw: vti1 stays without a CHILD_SA, as when_down says
+    """)
+    assert story.up(MY_SOURCEIP4_1="10.3.0.2", MY_CLIENT="10.3.0.2/32", UNIQUEID=2) == told("""
+        ip addr add 10.3.0.2/32 dev vti1
+        ip route replace 10.2.0.0/16 dev vti1 proto 50 src 10.3.0.2
+        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.2/32, 10.2.0.0/16
+    """)
+
+
+def test_prepare_sets_up_what_an_up_takes_over(story: Story) -> None:
+    """One link from boot on: prepare, up, down and release."""
+    story.settings(KEEP)
+    assert story.prepare() == told("""
+        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set sun up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.sun.disable_policy=1
+        sysctl -w net.ipv6.conf.sun.disable_policy=1
+        ip addr add 169.254.21.2/30 dev sun
+        ip route add 10.2.0.0/16 dev sun proto 50
+        ip -6 route add fd00:2::/48 dev sun proto 50
+    """)
+    assert story.up(**SITE) == told("""
+        # nothing to change
+        log: gw: sun up, 192.168.0.1 → 192.168.0.2, mark 2, 169.254.21.2/30, 10.2.0.0/16
+    """)
+    assert story.up6(**SITE6) == told("""
+        # nothing to change
+        log: gw: sun up, 192.168.0.1 → 192.168.0.2, mark 2, fd00:2::/48
+    """)
+    assert story.down6(**SITE6) == told("""
+        # nothing to change
+        log: gw: sun stays, held by 1 more
+    """)
+    assert story.down(**SITE) == told("""
+        # nothing to change
+        log: gw: sun stays without a CHILD_SA, as when_down says
+    """)
+    assert story.release() == told("""
+        ip link del sun
+    """)
+    assert story.left() == []
+
+
+def test_prepare_blocks_from_boot_on(story: Story) -> None:
+    """No link stands before the first up, only the unreachable routes."""
+    story.settings(BLOCK)
+    assert story.prepare("gw") == told("""
+        ip route add unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        ip -6 route add unreachable fd00:2::/48 proto 50 metric 4294967295
+    """)
+    assert story.prepare("gw") == told("""
+        nothing to prepare
+    """)
+    assert story.release("gw") == told("""
+        ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        ip -6 route del unreachable fd00:2::/48 proto 50 metric 4294967295
+    """)
+
+
+def test_prepare_moves_a_link_to_new_endpoints(story: Story) -> None:
+    """The settings have another remote end since: the link that stands is changed in place."""
+    story.settings(KEEP)
+    story.prepare()
+    story.settings(KEEP.replace("192.168.0.2", "203.0.113.7"))
+    assert story.prepare() == told("""
+        ip link set sun type vti local 192.168.0.1 remote 203.0.113.7 okey 2 ikey 2
+        ip link set sun up mtu 1406 alias 'vti-updown gw'
+    """)
+
+
+def test_settings_that_no_longer_keep_let_go_at_the_next_up(story: Story) -> None:
+    """when_down was taken out: the up takes over the link, and its down takes it away."""
+    story.settings(KEEP)
+    story.up(**SITE)
+    story.down(**SITE)
+    story.settings(KEEP.replace('when_down = "keep"', ""))
+    assert story.up(**SITE, UNIQUEID=2) == told("""
+        # nothing to change
+        log: gw: sun up, 192.168.0.1 → 192.168.0.2, mark 2, 169.254.21.2/30, 10.2.0.0/16
+    """)
+    assert story.down(**SITE, UNIQUEID=2) == told("""
+        ip link del sun
+        log: gw: sun down, 192.168.0.1 → 192.168.0.2
+    """)
+
+
+def test_release_leaves_what_is_up(story: Story) -> None:
+    """It lets go of what stands; the tunnel goes with its down."""
+    story.settings(BLOCK)
+    story.up(**SITE)
+    assert story.release() == told("""
+        ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295
+    """)
+    assert story.down(**SITE) == told("""
+        ip link del sun
+        log: gw: sun down, 192.168.0.1 → 192.168.0.2
+    """)
+
+
+def test_prepare_and_release_name_what_they_cannot(story: Story) -> None:
+    """A connection without a table, one that keeps nothing, and one for which nothing stands."""
+    story.settings(
+        '[connection.gw]\nroutes = ["10.2.0.0/16"]\n[connection.far]\nwhen_down = "keep"\nmark = 3\n'
+    )
+    assert story.prepare() == told("""
+        error: far: a VTI has endpoints; add local and remote to the settings
+        exit status: 2
+    """)
+    assert story.prepare("moon") == told("""
+        error: the settings have no table [connection.moon]; see vti-updown check-config
+        exit status: 2
+    """)
+    assert story.prepare("gw") == told("""
+        error: gw: when_down is remove, so nothing stands; make it keep or block in the settings
+        exit status: 2
+    """)
+    assert story.prepare("far") == told("""
+        error: far: a VTI has endpoints; add local and remote to the settings
+        exit status: 2
+    """)
+    assert story.release("gw") == told("""
+        error: nothing stands for gw; something stands for: nobody
+        exit status: 2
+    """)
+
+
+def test_a_kept_link_goes_over_ipv6(story: Story) -> None:
+    """A vti6 stands as a vti does."""
+    story.settings("""
+        [connection.gw]
+        local = "2001:db8::1"
+        remote = "2001:db8::2"
+        mark = [2, 3]
+        routes = ["fd00:2::/48"]
+        when_down = "keep"
+    """)
+    assert story.prepare() == told("""
+        ip link add vti3 group 7763049 type vti6 local 2001:db8::1 remote 2001:db8::2 okey 3 ikey 2
+        ip link set vti3 up mtu 1390 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.vti3.disable_policy=1
+        sysctl -w net.ipv6.conf.vti3.disable_policy=1
+        ip -6 route add fd00:2::/48 dev vti3 proto 50
+    """)
+    assert story.up6(**SITE6, **OVER_IPV6, MARK_OUT=3) == told("""
+        # nothing to change
+        log: gw: vti3 up, 2001:db8::1 → 2001:db8::2, mark 3, fd00:2::/48
+    """)
