@@ -6,9 +6,16 @@ import sys
 from typing import Any
 
 from vti_updown import cli
-from vti_updown import rtnetlink as rt
+from vti_updown import netlink as rt
 
-CHANGES = (rt.RTM_NEWLINK, rt.RTM_DELLINK, rt.RTM_NEWADDR, rt.RTM_DELADDR, rt.RTM_NEWROUTE, rt.RTM_DELROUTE)
+CHANGES = (
+    rt.RTM_NEWLINK,
+    rt.RTM_DELLINK,
+    rt.RTM_NEWADDR,
+    rt.RTM_DELADDR,
+    rt.RTM_NEWROUTE,
+    rt.RTM_DELROUTE,
+)
 
 
 def main(number: int) -> int:
@@ -23,7 +30,7 @@ def main(number: int) -> int:
             left -= 1
         return request(socket, kind, message, flags)
 
-    rt.Socket.request = counted  # type: ignore[method-assign]
+    rt.Socket.request = counted  # type: ignore[assignment,method-assign]
     return cli.main()
 
 

@@ -1,9 +1,10 @@
-"""Pings addresses without end and whatever comes of it, and writes down for each how many were sent, refused and answered.
+"""Pings addresses without end and whatever comes of it, and writes down for each how many were
+sent, refused and answered.
 
 knock.py FILE ADDRESS… -- ADDRESS…
 
-One packet leaves every 10 ms: nine to the first addresses in turn, then one to the others in turn. The file is written twice
-a second.
+One packet leaves every 10 ms: nine to the first addresses in turn, then one to the others in turn.
+The file is written twice a second.
 """
 
 import json
@@ -24,7 +25,9 @@ def request(version: int, number: int) -> bytes:
     total = (ECHO[version][0] << 8) + IDENT + number
     total = (total & 0xFFFF) + (total >> 16)
     checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    return b"".join(word.to_bytes(2, "big") for word in (ECHO[version][0] << 8, checksum, IDENT, number))
+    return b"".join(
+        word.to_bytes(2, "big") for word in (ECHO[version][0] << 8, checksum, IDENT, number)
+    )
 
 
 def sockets() -> dict[int, socket.socket]:
@@ -61,7 +64,9 @@ def turns(words: Sequence[str]) -> Iterator[str]:
 
 def main(file: str, *words: str) -> None:
     by_version = sockets()
-    counts = {address: {"sent": 0, "refused": 0, "answered": 0} for address in words if address != "--"}
+    counts = {
+        address: {"sent": 0, "refused": 0, "answered": 0} for address in words if address != "--"
+    }
     written = 0.0
     for number, to in enumerate(turns(words)):
         version = 6 if ":" in to else 4

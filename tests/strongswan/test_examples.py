@@ -3,18 +3,22 @@
 import pytest
 
 import demo
-from hosts import HOOK, Host
+from support.host import Host
+from support.namespaces import HOOK
 
 from .conftest import SECRETS, SUN_STRONGSWAN
 
 
 def test_the_demo_holds(capfd):
-    """ipsec.conf and charon.conf of examples/, ipsec up, packets counted on the link and on the wire, ipsec down."""
+    """ipsec.conf and charon.conf of examples/, ipsec up, packets counted on the link and on the
+    wire, ipsec down.
+    """
     status = demo.main()
     assert status == 0, capfd.readouterr().out
 
 
 def test_swanctl_conf_makes_the_same_tunnel():
+    """The example for swanctl builds what the one for ipsec.conf builds."""
     with Host("moon") as moon, Host("sun") as sun:
         demo.two_hosts(moon, sun)
         sun.charon(conf=demo.SUN_CONF, secrets=SECRETS, charon=SUN_STRONGSWAN)
@@ -36,4 +40,5 @@ def test_swanctl_conf_makes_the_same_tunnel():
 
 @pytest.mark.parametrize("name", ["ipsec.conf", "swanctl.conf"])
 def test_examples_name_the_hook_where_make_install_puts_it(name):
+    """A path that is copied must exist."""
     assert f"{HOOK} --route" in demo.example(name)

@@ -1,12 +1,15 @@
-"""Two gateways that offer one network: the newest has it and the other has it back, or metrics choose."""
-
-from collections.abc import Iterator
+"""Two gateways that offer one network: the newest has it and the other has it back, or metrics
+choose.
+"""
 
 import pytest
 
-from hosts import HOOK, Host, Stream, wire
+from support.host import wire
+from support.namespaces import HOOK
+from support.site import Site, has, way
+from support.stream import Stream
 
-from .conftest import Calls, Figures, nothing_left
+from .conftest import Figures
 
 SECRETS = 'moon sun pluto : PSK "for tests only"\n'
 CONN = """
@@ -40,57 +43,61 @@ conn moon
 NO_ROUTES = "charon {\n    install_routes = no\n}\n"
 
 
-class Site:
-    """moon has an uplink to each of sun (192.168.1.2) and pluto (192.168.2.2); 10.2.0.1 is behind both."""
+class TwoGateways(Site):
+    """moon has an uplink to each of sun (192.168.1.2) and pluto (192.168.2.2); 10.2.0.1 is behind
+    both.
+    """
 
-    def __init__(self, moon: Host, sun: Host, pluto: Host) -> None:
-        self.moon = moon
-        self.calls = Calls(moon)
-        moon.run("ip", "addr", "add", "10.1.0.1/16", "dev", "lo")
-        for net, peer in ((1, sun), (2, pluto)):
-            wire(moon, peer, f"wan{net}", [(f"192.168.{net}.1/24", f"192.168.{net}.2/24")])
-            peer.run("ip", "addr", "add", "10.2.0.1/16", "dev", "lo")
+    HOSTS = ("moon", "sun", "pluto")
+
+    def set_up(self) -> None:
+        has(self.moon, "10.1.0.1/16")
+        for net, peer in ((1, self.sun), (2, self.pluto)):
+            wire(self.moon, peer, f"wan{net}", [(f"192.168.{net}.1/24", f"192.168.{net}.2/24")])
+            has(peer, "10.2.0.1/16")
             peer.charon(conf=PEER.format(net=net, peer=peer.name), secrets=SECRETS)
             peer.run("ip", "route", "add", "10.1.0.0/16", "via", f"192.168.{net}.1")
         conf = "\nconfig setup\n" + CONN.format(peer="sun", net=1, hook=HOOK)
         conf += CONN.format(peer="pluto", net=2, hook=HOOK)
-        conf += CONN.format(peer="sun", net=1, hook=f"{HOOK} --metric 10").replace("conn sun", "conn first")
-        conf += CONN.format(peer="pluto", net=2, hook=f"{HOOK} --metric 20").replace("conn pluto", "conn second")
-        moon.charon(conf=conf, secrets=SECRETS, charon=NO_ROUTES)
+        first = CONN.format(peer="sun", net=1, hook=f"{HOOK} --metric 10")
+        second = CONN.format(peer="pluto", net=2, hook=f"{HOOK} --metric 20")
+        conf += first.replace("conn sun", "conn first")
+        conf += second.replace("conn pluto", "conn second")
+        self.moon.charon(conf=conf, secrets=SECRETS, charon=NO_ROUTES)
 
-    def up(self, name: str) -> str:
-        self.moon.run("swanctl", "--initiate", "--child", name)
-        return self.calls.events(1)[0]
+    def link(self, name: str) -> str:
+        """The link that the hook makes when a CHILD_SA comes up."""
+        return self.up(name)[0].split()[1]
 
-    def down(self, name: str) -> str:
+    def end(self, name: str) -> None:
+        """Ends the CHILD_SA."""
         self.moon.run("swanctl", "--terminate", "--child", name)
-        return self.calls.events(1)[0]
-
-    def way(self) -> str:
-        return self.moon.run("ip", "route", "get", "10.2.0.1").split(" dev ")[1].split()[0]
+        self.events(1)
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with Host("moon") as moon, Host("sun") as sun, Host("pluto") as pluto:
-        yield Site(moon, sun, pluto)
+site = TwoGateways.fixture()
 
 
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize(
-    ("first", "second", "both"), [("sun", "pluto", "pluto"), ("first", "second", "first")], ids=["newest", "metrics"]
+    ("first", "second", "both"),
+    [("sun", "pluto", "pluto"), ("first", "second", "first")],
+    ids=["newest", "metrics"],
 )
-def test_either_of_two_gateways_takes_over(site: Site, figures: Figures, first: str, second: str, both: str) -> None:
-    """While both are up one of them has the route; when that goes, the other has it, and few packets are lost."""
-    before = site.moon.network_state()
-    names = {first: site.up(first).split()[1], second: ""}
+def test_either_of_two_gateways_takes_over(
+    site: TwoGateways, figures: Figures, first: str, second: str, both: str
+) -> None:
+    """While both are up one of them has the route; when that goes, the other has it, and few
+    packets are lost.
+    """
+    names = {first: site.link(first), second: ""}
     with Stream(site.moon, "10.1.0.1", "10.2.0.1") as stream:
-        names[second] = site.up(second).split()[1]
-        assert site.way() == names[both]
-        site.down(both)
+        names[second] = site.link(second)
+        assert way(site.moon, "10.2.0.1") == names[both]
+        site.end(both)
         other = first if both == second else second
-        assert site.way() == names[other]
+        assert way(site.moon, "10.2.0.1") == names[other]
         assert site.moon.ping("10.2.0.1", source="10.1.0.1") == 3
     figures.add(f"the gateway that has the route goes, the other has it ({first})", stream)
     assert stream.tail == 0
-    site.down(other)
-    nothing_left(site.moon, before)
+    site.end(other)

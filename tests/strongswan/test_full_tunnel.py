@@ -1,13 +1,15 @@
-"""All traffic through the tunnel, in both families, with charon's own defaults; and what has to stay outside."""
+"""All traffic through the tunnel, in both families, with charon's own defaults; and what has to
+stay outside.
+"""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from hosts import HOOK, Capture, Host, wire
-
-from .conftest import Calls, nothing_left
+from support.capture import Capture
+from support.host import wire
+from support.namespaces import HOOK
+from support.site import Site, has
 
 SWANCTL = """
 connections {
@@ -41,40 +43,49 @@ secrets {
 }
 """
 MINE, ALL = "10.1.0.0/16, fd00:1::/32", "0.0.0.0/0, ::/0"
-# charon's defaults: install_routes = yes makes it look for the peer in all tables, whatever the rules say.
-DEFAULTS = "charon {\n    retransmit_tries = 3\n    retransmit_timeout = 2\n    retransmit_base = 1\n}\n"
+# charon's defaults: install_routes = yes makes it look for the peer in all tables, whatever the
+# rules say.
+DEFAULTS = (
+    "charon {\n    retransmit_tries = 3\n    retransmit_timeout = 2\n    retransmit_base = 1\n}\n"
+)
 
 
-class Site:
-    """moon is 192.168.0.1 with 10.1.0.1 behind it and a LAN, 192.168.77.0/24; sun is 192.168.0.2, with the internet behind it."""
+pytestmark = pytest.mark.usefixtures("as_before")
 
-    def __init__(self, moon: Host, sun: Host, lan: Host) -> None:
-        self.moon, self.sun, self.lan = moon, sun, lan
-        self.calls = Calls(moon)
-        wire(moon, sun, addresses=[("192.168.0.1/24", "192.168.0.2/24"), ("fec0::1/64", "fec0::2/64")])
-        wire(moon, lan, "lan0", [("192.168.77.1/24", "192.168.77.2/24"), ("fec0:77::1/64", "fec0:77::2/64")])
+
+class AllTraffic(Site):
+    """moon is 192.168.0.1 with 10.1.0.1 behind it and a LAN, 192.168.77.0/24; sun is 192.168.0.2,
+    with the internet behind it.
+    """
+
+    HOSTS = ("moon", "sun", "lan")
+
+    def set_up(self) -> None:
+        moon, sun = self.moon, self.sun
+        outer = [("192.168.0.1/24", "192.168.0.2/24"), ("fec0::1/64", "fec0::2/64")]
+        inner = [("192.168.77.1/24", "192.168.77.2/24"), ("fec0:77::1/64", "fec0:77::2/64")]
+        wire(moon, sun, addresses=outer)
+        wire(moon, self.lan, "lan0", inner)
         self.uplink()
-        for address in ("10.1.0.1/16", "fd00:1::1/128"):
-            moon.run("ip", "addr", "add", address, "dev", "lo")
-        for address in ("198.51.100.1/32", "2001:db8::1/128"):
-            sun.run("ip", "addr", "add", address, "dev", "lo")
+        has(moon, "10.1.0.1/16", "fd00:1::1/128")
+        has(sun, "198.51.100.1/32", "2001:db8::1/128")
         sun.run("sh", "-c", "ip route add 10.1.0.0/16 dev lo table 7; ip link add xfrm0 type xfrm if_id 42; ip link set xfrm0 up;"
                             "ip route add 10.1.0.0/16 dev xfrm0; ip route add fd00:1::/32 dev xfrm0")  # fmt: skip
-        sun.charon(swanctl=SWANCTL % ("%any", "%any", "sun", "moon", ALL, MINE, "/bin/true"), charon=DEFAULTS)
+        suns = SWANCTL % ("%any", "%any", "sun", "moon", ALL, MINE, "/bin/true")
+        sun.charon(swanctl=suns, charon=DEFAULTS)
         hook = f'"{HOOK} --route 0.0.0.0/0 --route ::/0"'
-        moon.charon(swanctl=SWANCTL % ("%any", "192.168.0.2", "moon", "sun", MINE, ALL, hook), charon=DEFAULTS)
+        moons = SWANCTL % ("%any", "192.168.0.2", "moon", "sun", MINE, ALL, hook)
+        moon.charon(swanctl=moons, charon=DEFAULTS)
 
     def uplink(self) -> None:
         self.moon.run("ip", "route", "replace", "default", "via", "192.168.0.2")
         self.moon.run("ip", "route", "replace", "default", "via", "fec0::2")
 
-    def up(self) -> None:
-        self.moon.run("swanctl", "--initiate", "--child", "gw")
-        assert all("gw: xfrm42 up" in line for line in self.calls.events(2))
+    def start(self) -> None:
+        assert all("gw: xfrm42 up" in line for line in self.up("gw", 2))
 
-    def down(self) -> None:
-        self.moon.run("swanctl", "--terminate", "--ike", "gw")
-        assert "gw: xfrm42 down" in self.calls.events(2)[-1]
+    def end(self) -> None:
+        assert "gw: xfrm42 down" in self.down("gw", 2)[-1]
 
     def internet(self) -> None:
         """Packets to everywhere, in both families, go through the tunnel and come back."""
@@ -82,35 +93,27 @@ class Site:
             assert self.moon.ping(address, source=source) == 3
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with Host("moon") as moon, Host("sun") as sun, Host("lan") as lan:
-        yield Site(moon, sun, lan)
+site = AllTraffic.fixture()
 
 
-@pytest.fixture(autouse=True)
-def as_before(site: Site) -> Iterator[None]:
-    before = site.moon.network_state()
-    yield
-    nothing_left(site.moon, before)
-
-
-def test_everything_goes_through_the_tunnel_but_the_lan(site: Site) -> None:
+def test_everything_goes_through_the_tunnel_but_the_lan(site: AllTraffic) -> None:
     """Not one clear packet is on the uplink, in both families; the LAN answers all the same."""
-    site.up()
+    site.start()
     with Capture(site.moon, "eth0", "host 198.51.100.1 or host 2001:db8::1") as clear:
         with Capture(site.moon, "eth0", "esp or udp port 4500") as esp:
             site.internet()
         assert site.moon.ping("192.168.77.2") == 3 and site.moon.ping("fec0:77::2") == 3
     assert (clear.count, esp.count) == (0, 12)
     assert site.moon.counters("xfrm42") == (6, 6)
-    site.down()
+    site.end()
 
 
-def test_ike_stays_outside_while_the_uplink_goes_and_comes_with_another_address(site: Site) -> None:
-    """With install_routes = yes and MOBIKE: no IKE packet enters the tunnel, and it carries packets again afterwards."""
+def test_ike_stays_outside_while_the_uplink_comes_and_goes(site: AllTraffic) -> None:
+    """With install_routes = yes and MOBIKE: no IKE packet enters the tunnel, and it carries packets
+    again afterwards.
+    """
     moon = site.moon
-    site.up()
+    site.start()
     with Capture(moon, "xfrm42", "udp port 500 or udp port 4500") as inside:
         moon.run("ip", "link", "set", "eth0", "down")
         time.sleep(4)
@@ -121,6 +124,8 @@ def test_ike_stays_outside_while_the_uplink_goes_and_comes_with_another_address(
         moon.until("ping -n -q -c 1 -W 1 -I 10.1.0.1 198.51.100.1 >/dev/null")
         site.internet()
     assert inside.lines == []
-    site.down()
-    moon.run("sh", "-c", "ip addr del 192.168.0.11/24 dev eth0; ip addr add 192.168.0.1/24 dev eth0")
+    site.end()
+    moon.run(
+        "sh", "-c", "ip addr del 192.168.0.11/24 dev eth0; ip addr add 192.168.0.1/24 dev eth0"
+    )
     site.uplink()

@@ -1,7 +1,8 @@
-"""when_down = "block": whatever dies, not one packet to the tunnel's networks leaves in clear, and the LAN stays reachable.
+"""when_down = "block": whatever dies, not one packet to the tunnel's networks leaves in clear, and
+the LAN stays reachable.
 
-A ping every 10 ms, in both families, runs throughout, and tcpdump watches the wire for all that is neither ESP nor IKE nor the
-LAN's own.
+A ping every 10 ms, in both families, runs throughout, and tcpdump watches the wire for all that is
+neither ESP nor IKE nor the LAN's own.
 """
 
 import json
@@ -14,9 +15,12 @@ from pathlib import Path
 import pytest
 
 import demo
-from hosts import HOOK, WAIT_SECONDS, Capture, Failed, Host
+from support.capture import Capture
+from support.host import Host
+from support.namespaces import HOOK, WAIT_SECONDS, Failed
+from support.site import default_route, has, nothing_left
 
-from .conftest import SUN_STRONGSWAN, Pair, nothing_left
+from .conftest import SUN_STRONGSWAN, Pair
 
 HERE = Path(__file__).parent
 SECRETS = 'moon sun : PSK "for tests only"\n'
@@ -109,16 +113,11 @@ ENOUGH = 5
 
 
 @pytest.fixture(scope="module")
-def pair(hosts: Pair) -> Iterator[Pair]:
+def site(hosts: Pair) -> Iterator[Pair]:
     moon, sun = hosts.moon, hosts.sun
-    for address, link in (
-        (f"{LAN[0]}/24", "eth0"),
-        (f"{LAN[1]}/16", "eth0"),
-        ("203.0.113.9/32", "lo"),
-        ("2001:db8::9/128", "lo"),
-    ):
-        sun.run("ip", "addr", "add", address, "dev", link)
-    moon.run("ip", "-6", "route", "add", "default", "via", "fec0::2")
+    has(sun, f"{LAN[0]}/24", f"{LAN[1]}/16", link="eth0")
+    has(sun, "203.0.113.9/32", "2001:db8::9/128")
+    default_route(moon, "fec0::2")
     sun.charon(conf=demo.SUN_CONF, secrets=SECRETS, charon=SUN_STRONGSWAN)
     moon.run("sh", "-c", f"umask 077; cat > {FILE} <<'END'\n{SETTINGS}\nEND")
     hook(moon)
@@ -129,11 +128,11 @@ def pair(hosts: Pair) -> Iterator[Pair]:
     moon.run("ip", "-6", "route", "del", "default", "via", "fec0::2")
 
 
-def start(pair: Pair) -> None:
-    pair.moon.charon(conf=MOON_CONF, secrets=SECRETS, charon=MOON_CHARON)
-    pair.moon.file("/etc/swanctl/swanctl.conf", SWANCTL_CONF, 0o600)
-    pair.moon.run("swanctl", "--load-all")
-    pair.forget()
+def start(site: Pair) -> None:
+    site.moon.charon(conf=MOON_CONF, secrets=SECRETS, charon=MOON_CHARON)
+    site.moon.file("/etc/swanctl/swanctl.conf", SWANCTL_CONF, 0o600)
+    site.moon.run("swanctl", "--load-all")
+    site.calls.forget()
 
 
 def hook(moon: Host, dies_at: int | None = None) -> None:
@@ -158,8 +157,9 @@ class Knocking:
     def __enter__(self) -> "Knocking":
         self.host.run("rm", "-f", self.FILE)
         # Without the process namespace nsenter does not fork, so that the signal below reaches it.
-        words = ["nsenter", "-t", str(self.host.pid), "-m", "-n", sys.executable, str(HERE / "knock.py")]
-        self._process = subprocess.Popen([*words, self.FILE, *self.inner, "--", *self.lan], stdin=subprocess.DEVNULL)
+        words = f"nsenter -t {self.host.pid} -m -n {sys.executable} {HERE / 'knock.py'}".split()
+        words += [self.FILE, *self.inner, "--", *self.lan]
+        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
         self.host.until(f"test -e {self.FILE}")
         return self
 
@@ -177,7 +177,9 @@ class Knocking:
         self._until("answered", (*self.inner, *self.lan))
 
     def blocked(self) -> None:
-        """From now on packets to the tunnel's networks are refused, and those to the LAN are answered."""
+        """From now on packets to the tunnel's networks are refused, and those to the LAN are
+        answered.
+        """
         self._until("refused", self.inner)
         before = self.look()
         self._until("answered", self.lan)
@@ -209,52 +211,55 @@ class Dead:
         self.sun.run("tc", "qdisc", "del", "dev", "eth0", "clsact")
 
 
-@pytest.mark.parametrize("name", ["full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("routed", "full-xfrm"))])
-def test_not_one_clear_packet_whatever_dies(pair: Pair, name: str) -> None:
-    """Before up, up, rekey, the peer's death, the hook's at up and at down, charon's death and restart, and down."""
-    moon = pair.moon
+@pytest.mark.parametrize(
+    "name",
+    ["full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("routed", "full-xfrm"))],
+)
+def test_not_one_clear_packet_whatever_dies(site: Pair, name: str) -> None:
+    """Before up, up, rekey, the peer's death, the hook's at up and at down, charon's death and
+    restart, and down.
+    """
+    moon = site.moon
     before = moon.network_state()
     inner = INNER[name]
     with Capture(moon, "eth0", CLEAR) as wire:
         moon.run(HOOK, "prepare", name, "--config", FILE)
         with Knocking(moon, inner, LAN) as knocking:
             knocking.blocked()
-            up(pair, name)
+            up(site, name)
             knocking.passes()
 
             moon.rekey(name, "child")
             knocking.passes()
 
-            with Dead(pair.sun):
-                assert " down, " in pair.events(2)[1]  # dead peer detection's
+            with Dead(site.sun):
+                assert " down, " in site.events(2)[1]  # dead peer detection's
                 knocking.blocked()
-            up(pair, name)
+            up(site, name)
             knocking.passes()
 
             hook(moon, dies_at=1)
-            moon.run("swanctl", "--terminate", "--ike", name)
-            assert "Killed" in pair.events(2)
+            assert "Killed" in site.down(name, 2)
             hook(moon)
-            up(pair, name)  # takes up what that left
+            up(site, name)  # takes up what that left
             knocking.passes()
-            pair.down(name, 2)
+            site.down(name, 2)
             knocking.blocked()
             hook(moon, dies_at=2)
-            moon.run("swanctl", "--initiate", "--child", name)
-            assert pair.events(2) == ["Killed"] * 2
+            assert site.up(name, 2) == ["Killed"] * 2
             hook(moon)
-            pair.down(name, 2)
+            site.down(name, 2)
             knocking.blocked()
 
-            up(pair, name)
+            up(site, name)
             moon.kill_charon()
-            start(pair)
+            start(site)
             moon.run(HOOK, "flush", "--stale")
             knocking.blocked()
-            up(pair, name)
+            up(site, name)
             knocking.passes()
 
-            pair.down(name, 2)
+            site.down(name, 2)
             knocking.blocked()
     assert wire.lines == []
     print(f"{name}: {knocking.counts}")
@@ -266,7 +271,6 @@ def test_not_one_clear_packet_whatever_dies(pair: Pair, name: str) -> None:
     nothing_left(moon, before)
 
 
-def up(pair: Pair, name: str) -> None:
-    pair.moon.run("swanctl", "--initiate", "--child", name)
-    said = pair.events(2)
+def up(site: Pair, name: str) -> None:
+    said = site.up(name, 2)
     assert [line.startswith(f"{name}: ") and " up, " in line for line in said] == [True, True], said

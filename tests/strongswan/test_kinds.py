@@ -1,18 +1,24 @@
-"""Each kind of link × IPv4 and IPv6 inside × ipsec.conf and swanctl.conf, on two charons that both have the hook.
+"""Each kind of link × IPv4 and IPv6 inside × ipsec.conf and swanctl.conf, on two charons that both
+have the hook.
 
-moon is the initiator, with virtual IPs or with a subnet of its own, and sun the responder, with a subnet. Each connection has
-both inner families at once. The README has this as a table.
+moon is the initiator, with virtual IPs or with a subnet of its own, and sun the responder, with a
+subnet. Each connection has both inner families at once. docs/supported.md has this as a table.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
 
-from hosts import HOOK, Capture, Host
+from support.capture import Capture
+from support.host import Host
+from support.namespaces import HOOK
+from support.site import PINGS, Calls, has
 
-from .conftest import Calls, Pair, nothing_left
+from .conftest import Pair
+
+pytestmark = pytest.mark.usefixtures("as_before")
 
 CHARON = """charon {
     install_routes = no
@@ -22,12 +28,14 @@ CHARON = """charon {
 """
 SECRETS = ': PSK "for tests only"\n'
 OUTER = {4: ("192.168.0.1", "192.168.0.2"), 6: ("fec0::1", "fec0::2")}
-SUBNETS = {"virtual IPs": ("10.3.0.1/32", "fd00:3::1/128"), "subnet": ("10.7.0.0/24", "fd00:7::/64")}
+SUBNETS = {
+    "virtual IPs": ("10.3.0.1/32", "fd00:3::1/128"),
+    "subnet": ("10.7.0.0/24", "fd00:7::/64"),
+}
 BEHIND_SUN = ("10.2.0.0/16", "fd00:2::/64")
 INNER = (4, 6)
 OURS = {"virtual IPs": {4: "10.3.0.1", 6: "fd00:3::1"}, "subnet": {4: "10.7.0.1", 6: "fd00:7::1"}}
 ITS = {4: "10.2.0.1", 6: "fd00:2::1"}
-PINGS = 3
 
 
 class Cell(NamedTuple):
@@ -67,9 +75,16 @@ QUICK = (
     "xfrm-IPv4-swanctl.conf-virtual-IPs",
 )
 EACH_CELL = pytest.mark.parametrize(
-    "cell", [pytest.param(cell, marks=() if str(cell) in QUICK else pytest.mark.slow, id=str(cell)) for cell in CELLS]
+    "cell",
+    [
+        pytest.param(cell, marks=() if str(cell) in QUICK else pytest.mark.slow, id=str(cell))
+        for cell in CELLS
+    ],
 )
-UNIQUE = [Cell("xfrm", 4, "swanctl.conf", moons, key) for moons, key in (("virtual IPs", "%unique"), ("subnet", "%unique-dir"))]
+UNIQUE = [
+    Cell("xfrm", 4, "swanctl.conf", moons, key)
+    for moons, key in (("virtual IPs", "%unique"), ("subnet", "%unique-dir"))
+]
 
 
 def ipsec_conf(cells: Iterable[Cell], moon: bool) -> str:
@@ -78,8 +93,16 @@ def ipsec_conf(cells: Iterable[Cell], moon: bool) -> str:
     for cell in cells:
         mine, its = OUTER[cell.outer] if moon else OUTER[cell.outer][::-1]
         left, right = ("left", "right") if moon else ("right", "left")
-        pool = "%config4,%config6" if moon else ",".join(one.partition("/")[0] for one in SUBNETS["virtual IPs"])
-        inside = f"{left}sourceip={pool}" if cell.moons == "virtual IPs" else f"{left}subnet={','.join(SUBNETS['subnet'])}"
+        pool = (
+            "%config4,%config6"
+            if moon
+            else ",".join(one.partition("/")[0] for one in SUBNETS["virtual IPs"])
+        )
+        inside = (
+            f"{left}sourceip={pool}"
+            if cell.moons == "virtual IPs"
+            else f"{left}subnet={','.join(SUBNETS['subnet'])}"
+        )
         text += (
             f"\nconn {cell.name}\n left={mine}\n right={its}\n {left}id={cell.name}\n {right}id=sun\n {inside}\n"
             f" {right}subnet={','.join(BEHIND_SUN)}\n mark={cell.key}\n"
@@ -96,7 +119,11 @@ def swanctl_conf(cells: Iterable[Cell], moon: bool, name: str = "") -> str:
         my_id, its_id = (called, "sun") if moon else ("sun", called)
         keys = ("if_id_in", "if_id_out") if cell.kind == "xfrm" else ("mark_in", "mark_out")
         my_ts, its_ts = ("local_ts", "remote_ts") if moon else ("remote_ts", "local_ts")
-        pools = ("vips = 0.0.0.0, ::" if moon else "pools = four, six") if cell.moons == "virtual IPs" else ""
+        pools = (
+            ("vips = 0.0.0.0, ::" if moon else "pools = four, six")
+            if cell.moons == "virtual IPs"
+            else ""
+        )
         subnet = f"{my_ts} = {', '.join(SUBNETS['subnet'])}" if cell.moons == "subnet" else ""
         connections += f"""
     {called} {{
@@ -122,7 +149,11 @@ def swanctl_conf(cells: Iterable[Cell], moon: bool, name: str = "") -> str:
         }}
     }}"""
     four, six = SUBNETS["virtual IPs"]
-    pools = "" if moon else f"pools {{\n four {{\n addrs = {four}\n }}\n six {{\n addrs = {six}\n }}\n}}\n"
+    pools = (
+        ""
+        if moon
+        else f"pools {{\n four {{\n addrs = {four}\n }}\n six {{\n addrs = {six}\n }}\n}}\n"
+    )
     return f"connections {{{connections}\n}}\n{pools}"
 
 
@@ -131,22 +162,44 @@ def kind_of(host: Host, link: str) -> str:
     return str(found["linkinfo"]["info_kind"])
 
 
-class Ends:
+class Ends(Pair):
     """moon and sun, with a hook each."""
 
-    def __init__(self, pair: Pair) -> None:
-        self.hosts = self.moon, self.sun = pair.moon, pair.sun
-        self.calls = Calls(self.moon), Calls(self.sun)
-        for calls in self.calls:
-            calls.forget()  # what other tests' charons have logged
+    def set_up(self) -> None:
+        super().set_up()
+        self.ends = self.moon, self.sun
+        self.suns_calls = Calls(self.sun)
+        has(self.moon, "10.7.0.1/32", "fd00:7::1/128")
+        ipsec, swanctl = (
+            [cell for cell in CELLS if cell.file == file] for file in ("ipsec.conf", "swanctl.conf")
+        )
+        for host in (self.sun, self.moon):
+            moon = host is self.moon
+            host.charon(conf=ipsec_conf(ipsec, moon), secrets=SECRETS, charon=CHARON)
+            conf = swanctl_conf(swanctl, moon)
+            for cell, name in zip(UNIQUE, ("unique", "uniquedir"), strict=True):
+                conf += swanctl_conf([cell], moon, name).partition("pools {\n")[0]
+            host.file("/etc/swanctl/swanctl.conf", conf, 0o600)
+            host.run("swanctl", "--load-all")
 
-    def events(self, count: int) -> tuple[list[str], list[str]]:
+    def unchanging(self) -> tuple[Host, ...]:
+        return self.ends
+
+    def of_both(self, count: int) -> tuple[list[str], list[str]]:
         """The next lines of both hooks."""
-        moons, suns = (calls.events(count) for calls in self.calls)
-        return moons, suns
+        return self.events(count), self.suns_calls.events(count)
+
+    def start(self, child: str) -> tuple[list[str], list[str]]:
+        return self.up(child, 2), self.suns_calls.events(2)
+
+    def end(self, ike: str) -> tuple[list[str], list[str]]:
+        return self.down(ike, 2), self.suns_calls.events(2)
 
     def ping(self, cell: Cell, back: bool = True) -> int:
-        """Pings in each family, from moon and, with `back`, from sun; how many. All are answered."""
+        """Pings in each family, from moon and, with `back`, from sun; how many.
+
+        All are answered.
+        """
         for family in INNER:
             ours, its = OURS[cell.moons][family], ITS[family]
             assert self.moon.ping(its, PINGS) == PINGS, (cell, its, self.moon.log()[-4000:])
@@ -154,86 +207,76 @@ class Ends:
         return PINGS * len(INNER) * (2 if back else 1)
 
 
-@pytest.fixture(scope="module")
-def ends(hosts: Pair) -> Iterator[Ends]:
-    for address in ("10.7.0.1/32", "fd00:7::1/128"):
-        hosts.moon.run("ip", "addr", "replace", address, "dev", "lo")
-    cells = {file: [cell for cell in CELLS if cell.file == file] for file in ("ipsec.conf", "swanctl.conf")}
-    for host in (hosts.sun, hosts.moon):
-        moon = host is hosts.moon
-        host.charon(conf=ipsec_conf(cells["ipsec.conf"], moon), secrets=SECRETS, charon=CHARON)
-        conf = swanctl_conf(cells["swanctl.conf"], moon)
-        for cell, name in zip(UNIQUE, ("unique", "uniquedir"), strict=True):
-            conf += swanctl_conf([cell], moon, name).partition("pools {\n")[0]
-        host.file("/etc/swanctl/swanctl.conf", conf, 0o600)
-        host.run("swanctl", "--load-all")
-    yield Ends(hosts)
-    for host in (hosts.moon, hosts.sun):
-        host.stop_charon()
-    hosts.forget()
-
-
-@pytest.fixture(autouse=True)
-def as_before(ends: Ends) -> Iterator[None]:
-    """The test has to leave both as it found them."""
-    before = [host.network_state() for host in ends.hosts]
-    yield
-    for host, was in zip(ends.hosts, before, strict=True):
-        nothing_left(host, was)
+site = Ends.fixture()
 
 
 @EACH_CELL
-def test_packets_pass(ends: Ends, cell: Cell) -> None:
-    """Each packet goes through the link at both ends and is one ESP packet on the wire, before and after a rekey."""
-    ends.moon.run("swanctl", "--initiate", "--child", cell.name)
-    said = ends.events(2)
+def test_packets_pass(site: Ends, cell: Cell) -> None:
+    """Each packet goes through the link at both ends and is one ESP packet on the wire, before and
+    after a rekey.
+    """
+    said = site.start(cell.name)
     links = [lines[0].split(" ")[1] for lines in said]
     outer = OUTER[cell.outer]
     key = f"{'if_id' if cell.kind == 'xfrm' else 'mark'} {cell.key}"
     inside, behind = SUBNETS[cell.moons], BEHIND_SUN
     for family in (0, 1):
         own = f"{inside[family]}, " if cell.moons == "virtual IPs" else ""
-        assert said[0][family] == f"{cell.name}: {links[0]} up, {outer[0]} → {outer[1]}, {key}, {own}{behind[family]}"
-        assert said[1][family] == f"{cell.name}: {links[1]} up, {outer[1]} → {outer[0]}, {key}, {inside[family]}"
-    assert [kind_of(host, link) for host, link in zip(ends.hosts, links, strict=True)] == [cell.kind] * 2
+        assert (
+            said[0][family]
+            == f"{cell.name}: {links[0]} up, {outer[0]} → {outer[1]}, {key}, {own}{behind[family]}"
+        )
+        assert (
+            said[1][family]
+            == f"{cell.name}: {links[1]} up, {outer[1]} → {outer[0]}, {key}, {inside[family]}"
+        )
+    assert [kind_of(host, link) for host, link in zip(site.ends, links, strict=True)] == [
+        cell.kind
+    ] * 2
 
-    before = [host.counters(link) for host, link in zip(ends.hosts, links, strict=True)]
-    with Capture(ends.moon, "eth0", "esp or net 10.0.0.0/8 or net fd00::/16") as wire:
-        count = ends.ping(cell)
-        ends.moon.rekey(cell.name, "child")
-        count += ends.ping(cell, back=False)
-    after = [host.counters(link) for host, link in zip(ends.hosts, links, strict=True)]
-    carried = [tuple(now - then for now, then in zip(*both, strict=True)) for both in zip(after, before, strict=True)]
+    before = [host.counters(link) for host, link in zip(site.ends, links, strict=True)]
+    with Capture(site.moon, "eth0", "esp or net 10.0.0.0/8 or net fd00::/16") as wire:
+        count = site.ping(cell)
+        site.moon.rekey(cell.name, "child")
+        count += site.ping(cell, back=False)
+    after = [host.counters(link) for host, link in zip(site.ends, links, strict=True)]
+    carried = [
+        tuple(now - then for now, then in zip(*both, strict=True))
+        for both in zip(after, before, strict=True)
+    ]
     assert carried == [(count, count)] * 2
     assert [line for line in wire.lines if "ESP(" not in line] == []
     assert wire.count == 2 * count
 
-    ends.moon.run("swanctl", "--terminate", "--ike", cell.name)
-    for lines, link in zip(ends.events(2), links, strict=True):
+    for lines, link in zip(site.end(cell.name), links, strict=True):
         assert lines[1].startswith(f"{cell.name}: {link} down, ")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "name"), [*zip(UNIQUE, ("unique", "uniquedir"), strict=True)], ids=[cell.key for cell in UNIQUE]
+    ("cell", "name"),
+    [*zip(UNIQUE, ("unique", "uniquedir"), strict=True)],
+    ids=[cell.key for cell in UNIQUE],
 )
-def test_unique_if_ids_keep_their_packets_over_make_before_break(ends: Ends, cell: Cell, name: str) -> None:
-    """Reauthentication, make before break, with if_id = %unique and with a link each way for %unique-dir."""
-    ends.moon.run("swanctl", "--initiate", "--child", name)
-    said = ends.events(2)
+def test_unique_if_ids_keep_their_packets_over_make_before_break(
+    site: Ends, cell: Cell, name: str
+) -> None:
+    """Reauthentication, make before break, with if_id = %unique and with a link each way for
+    %unique-dir.
+    """
+    said = site.start(name)
     ways = 2 if cell.key == "%unique-dir" else 1
-    for host, lines in zip(ends.hosts, said, strict=True):
+    for host, lines in zip(site.ends, said, strict=True):
         links = lines[0].split(": ")[1].split(" up,")[0].split(", ")
         assert [kind_of(host, link) for link in links] == ["xfrm"] * ways
-    ends.ping(cell)
-    ends.moon.rekey(name, "child")
-    ends.ping(cell)
-    old_ike, old = ends.moon.sas(name)
-    ends.moon.run("swanctl", "--rekey", "--ike", name, "--reauth")
-    ends.moon.until_sas(name, 1, 1, without=old, without_ike=old_ike)
-    for lines in ends.events(4):
+    site.ping(cell)
+    site.moon.rekey(name, "child")
+    site.ping(cell)
+    old_ike, old = site.moon.sas(name)
+    site.moon.run("swanctl", "--rekey", "--ike", name, "--reauth")
+    site.moon.until_sas(name, 1, 1, without=old, without_ike=old_ike)
+    for lines in site.of_both(4):
         assert [" up, " in line for line in lines] == [True, True, False, False], lines
-    ends.ping(cell)
-    ends.moon.run("swanctl", "--terminate", "--ike", name)
-    for lines in ends.events(2):
+    site.ping(cell)
+    for lines in site.end(name):
         assert " down, " in lines[1]

@@ -1,22 +1,23 @@
-"""The default MTU: large transfers pass both ways in both families, and what is too long is told where it is sent.
+"""The default MTU: large transfers pass both ways in both families, and what is too long is told
+where it is sent.
 
-desk is a host of moon's LAN, and moon a gateway with the hook; sun is one without. Between them is nat, which changes one of
-moon's two IPv4 addresses and forwards the other and IPv6 as they are.
+desk is a host of moon's LAN, and moon a gateway with the hook; sun is one without. Between them is
+nat, which changes one of moon's two IPv4 addresses and forwards the other and IPv6 as they are.
 """
 
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from hosts import HOOK, Capture, Host, wire
-from vti_updown.tunnel import inner_mtu
-
-from .conftest import Calls, nothing_left
+from support.capture import Capture
+from support.host import Host, wire
+from support.namespaces import HOOK
+from support.site import Site, default_route, forwards, has
+from vti_updown.wishes.mtu import inner_mtu
 
 TRANSFER = str(Path(__file__).parent / "transfer.py")
 PORT = "7000"
@@ -71,7 +72,11 @@ def ipsec_conf(moon: bool) -> str:
         if moon and path.swanctl:
             continue
         left, right = ("left", "right") if moon else ("right", "left")
-        ends = f" left={path.left}\n right={path.right}\n" if moon else f" left={path.right}\n right=%any\n"
+        ends = (
+            f" left={path.left}\n right={path.right}\n"
+            if moon
+            else f" left={path.right}\n right=%any\n"
+        )
         own = f' leftupdown="{HOOK} --mss path"\n mark={path.mark}\n' if moon else ""
         text += (
             f"\nconn {path.name}\n{ends} {left}id={path.name}\n {right}id=sun\n {left}subnet={SUBNETS}\n"
@@ -111,30 +116,26 @@ def swanctl_conf() -> str:
     return f"connections {{{connections}\n}}\n"
 
 
-class Site:
-    """desk, moon, nat and sun in a row."""
+class SmallPath(Site):
+    """moon, which is a gateway of desk, and behind nat sun."""
 
-    def __init__(self, desk: Host, moon: Host, nat: Host, sun: Host) -> None:
-        self.desk, self.moon, self.sun = desk, moon, sun
-        self.calls = Calls(moon)
+    HOSTS = ("moon", "desk", "nat", "sun")
+
+    def set_up(self) -> None:
+        moon, desk, nat, sun = self.moon, self.desk, self.nat, self.sun
         wire(desk, moon, "lan0", [("10.7.0.2/24", "10.7.0.1/24"), ("fd00:7::2/64", "fd00:7::1/64")])
         wire(moon, nat, "eth0", [(f"{NATTED}/24", "192.168.6.1/24"), (f"{IPV6}/64", "fec1::1/64")])
         wire(nat, sun, "eth1", [("192.168.8.1/24", "192.168.8.2/24"), ("fec2::1/64", "fec2::2/64")])
-        moon.run("ip", "addr", "add", f"{FORWARDED}/24", "dev", "eth0")
-        for address in ("10.2.0.1/16", "fd00:2::1/64"):
-            sun.run("ip", "addr", "add", address, "dev", "lo")
-        for host in (moon, nat):
-            host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        for host, gateways in (
-            (desk, ("10.7.0.1", "fd00:7::1")),
-            (moon, ("192.168.6.1", "fec1::1")),
-            (sun, ("192.168.8.1", "fec2::1")),
-        ):
-            for gateway in gateways:
-                host.run("ip", "route", "add", "default", "via", gateway)
+        has(moon, f"{FORWARDED}/24", link="eth0")
+        has(sun, "10.2.0.1/16", "fd00:2::1/64")
+        forwards(moon, nat)
+        default_route(desk, "10.7.0.1", "fd00:7::1")
+        default_route(moon, "192.168.6.1", "fec1::1")
+        default_route(sun, "192.168.8.1", "fec2::1")
         nat.run("nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; };"
                        f"add rule ip nat out oifname eth1 ip saddr {NATTED} masquerade")  # fmt: skip
-        # Nobody tells desk what the path takes: only the clamped MSS keeps its packets short enough.
+        # Nobody tells desk what the path takes: only the clamped MSS keeps its packets short
+        # enough.
         desk.run("nft", "add table inet deaf; add chain inet deaf in { type filter hook input priority 0; };"
                         "add rule inet deaf in icmp type destination-unreachable drop;"
                         "add rule inet deaf in icmpv6 type packet-too-big drop")  # fmt: skip
@@ -146,18 +147,16 @@ class Site:
         sun.until(f"ss -Hltn | grep -q :{PORT}")
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with Host("desk") as desk, Host("moon") as moon, Host("nat") as nat, Host("sun") as sun:
-        yield Site(desk, moon, nat, sun)
+site = SmallPath.fixture()
 
 
 def ping(host: Host, address: str, size: int) -> tuple[int, str]:
-    """Two pings whose whole packets have `size` bytes and may not be cut; how many were answered, and what it said."""
+    """Two pings whose whole packets have `size` bytes and may not be cut; how many were answered,
+    and what it said.
+    """
     family = 6 if ":" in address else 4
-    said = host.run(
-        "ping", "-n", "-M", "do", "-i", "0.2", "-W", "2", "-c", "2", "-s", str(size - HEADERS[family]), address, check=False
-    )
+    data = size - HEADERS[family]
+    said = host.run(*f"ping -n -M do -i 0.2 -W 2 -c 2 -s {data} {address}".split(), check=False)
     found = re.search(r"(\d+) received", said)
     return int(found[1]) if found else 0, said
 
@@ -167,15 +166,22 @@ def fetched(host: Host, address: str) -> int:
     return int(host.run(sys.executable, TRANSFER, "fetch", address, PORT, str(BYTES), timeout=300))
 
 
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=() if path.name in QUICK else pytest.mark.slow, id=path.name) for path in PATHS]
+    "path",
+    [
+        pytest.param(path, marks=() if path.name in QUICK else pytest.mark.slow, id=path.name)
+        for path in PATHS
+    ],
 )
-def test_what_the_mtu_allows_passes_and_what_it_does_not_is_told(site: Site, path: Way) -> None:
-    """2 MB each way in each family, from moon and from desk; a ping of the MTU passes, one byte more is refused at once."""
+def test_what_the_mtu_allows_passes_and_what_it_does_not_is_told(
+    site: SmallPath, path: Way
+) -> None:
+    """2 MB each way in each family, from moon and from desk; a ping of the MTU passes, one byte
+    more is refused at once.
+    """
     moon = site.moon
-    before = moon.network_state()
-    moon.run("swanctl", "--initiate", "--child", path.name)
-    link = site.calls.events(2)[0].split(" ")[1]
+    link = site.up(path.name, 2)[0].split(" ")[1]
     assert ("-in-UDP" in moon.run("swanctl", "--list-sas")) == (path.left == NATTED)
     (shown,) = json.loads(moon.run("ip", "-j", "link", "show", link))
     mtu = shown["mtu"]
@@ -189,6 +195,4 @@ def test_what_the_mtu_allows_passes_and_what_it_does_not_is_told(site: Site, pat
             assert fetched(moon, address) == BYTES
             assert fetched(site.desk, address) == BYTES
     assert fragments.lines == []
-    moon.run("swanctl", "--terminate", "--ike", path.name)
-    assert " down, " in site.calls.events(2)[1]
-    nothing_left(moon, before)
+    assert " down, " in site.down(path.name, 2)[1]

@@ -1,13 +1,16 @@
-"""Tunnels that the first packet starts: vti-updown prepare has set up the link that the trap needs, before and after each."""
+"""Tunnels that the first packet starts: vti-updown prepare has set up the link that the trap needs,
+before and after each.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
 import demo
-from hosts import HOOK, Host, changes
+from support.host import Host, changes
+from support.namespaces import HOOK
 
-from .conftest import SUN_STRONGSWAN, Pair, nothing_left
+from .conftest import SUN_STRONGSWAN, Pair
 
 SECRETS = 'moon sun : PSK "for tests only"\n'
 FILE = "/run/vti-updown.toml"
@@ -26,9 +29,10 @@ if_id = 42
 routes = {NETS}
 when_down = "keep"
 """
-# As examples/ipsec.conf, with an if_id in the mark's place, and for IPv6's first packet: without local_ts the trap is for packets
-# from the host's own address in the endpoints' family only (the peer narrows local_ts to the virtual IPs); and a remote_ts of
-# everything would have the kernel's own multicast on the link start the tunnel.
+# As examples/ipsec.conf, with an if_id in the mark's place, and for IPv6's first packet: without
+# local_ts the trap is for packets from the host's own address in the endpoints' family only (the
+# peer narrows local_ts to the virtual IPs); and a remote_ts of everything would have the kernel's
+# own multicast on the link start the tunnel.
 SWANCTL_CONF = f"""connections {{
     trapped {{
         local_addrs = 192.168.0.1
@@ -58,10 +62,12 @@ SWANCTL_CONF = f"""connections {{
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    """Hosts of its own: with an address on lo, the first packet would leave from that, which the trap is not for."""
-    with Host("moon") as moon, Host("sun") as sun:
-        pair = Pair(moon, sun)
+def site() -> Iterator[Pair]:
+    """Hosts of its own: with an address on lo, the first packet would leave from that, which the
+    trap is not for.
+    """
+    with Pair() as site:
+        moon, sun = site.moon, site.sun
         sun.charon(conf=demo.SUN_CONF, secrets=SECRETS, charon=SUN_STRONGSWAN)
         moon.run("sh", "-c", f"umask 077; cat > {FILE} <<'END'\n{SETTINGS}\nEND")
         article = demo.example("ipsec.conf").replace(f"{HOOK} ", f"{HOOK} --config {FILE} ")
@@ -69,7 +75,7 @@ def pair() -> Iterator[Pair]:
         moon.charon(conf=article, secrets=SECRETS, charon=demo.example("charon.conf"))
         moon.file("/etc/swanctl/swanctl.conf", SWANCTL_CONF, 0o600)
         moon.run("swanctl", "--load-all")
-        yield pair
+        yield site
 
 
 def knock(host: Host, address: str) -> None:
@@ -81,26 +87,28 @@ def knock(host: Host, address: str) -> None:
     ("name", "link", "first"),
     [
         pytest.param("gw", "vti2", "10.2.0.1", id="ipsec.conf-vti"),
-        pytest.param("trapped", "xfrm42", "fd00:2::1", marks=pytest.mark.slow, id="swanctl.conf-xfrm"),
+        pytest.param(
+            "trapped", "xfrm42", "fd00:2::1", marks=pytest.mark.slow, id="swanctl.conf-xfrm"
+        ),
     ],
 )
-def test_the_first_packet_starts_the_tunnel_and_it_waits_again_when_it_went_down(
-    pair: Pair, name: str, link: str, first: str
-) -> None:
-    """examples/ipsec.conf as it stands (auto=route), and start_action = trap, twice each after one vti-updown prepare."""
-    moon = pair.moon
-    pair.forget()
-    before = moon.network_state()
-    moon.run(HOOK, "prepare", name, "--config", FILE)
-    waiting = moon.network_state()
-    for address in (first, "10.2.0.1"):
-        knock(moon, address)
-        said = pair.events(2)
-        assert [line.startswith(f"{name}: {link} up, ") for line in said] == [True, True], said
-        pair.both_ways(4)
-        pair.both_ways(6)
-        assert pair.down(name, 2)[1] == f"{name}: {link} stays without a CHILD_SA, as when_down says"
-        moon.until(f"! swanctl --list-sas | grep -q '^{name}'")
-        assert changes(waiting, moon.network_state()) == []
-    moon.run(HOOK, "release", name)
-    nothing_left(moon, before)
+def test_the_first_packet_starts_the_tunnel(site: Pair, name: str, link: str, first: str) -> None:
+    """examples/ipsec.conf as it stands (auto=route), and start_action = trap, twice each after one
+    vti-updown prepare.
+    """
+    moon = site.moon
+    site.calls.forget()
+    with site.leaves_nothing():
+        moon.run(HOOK, "prepare", name, "--config", FILE)
+        waiting = moon.network_state()
+        for address in (first, "10.2.0.1"):
+            knock(moon, address)
+            said = site.events(2)
+            assert [line.startswith(f"{name}: {link} up, ") for line in said] == [True, True], said
+            site.passes(4)
+            site.passes(6)
+            stays = f"{name}: {link} stays without a CHILD_SA, as when_down says"
+            assert site.down(name, 2)[1] == stays
+            moon.until(f"! swanctl --list-sas | grep -q '^{name}'")
+            assert changes(waiting, moon.network_state()) == []
+        moon.run(HOOK, "release", name)

@@ -1,17 +1,20 @@
-"""strongSwan's own route-based scenarios (testing/tests/route-based), with the hook in the place of links made by hand.
+"""strongSwan's own route-based scenarios (testing/tests/route-based), with the hook in the place of
+links made by hand.
 
-The hosts have the names and roles that they have there: alice and venus are behind the gateway moon, bob is behind the gateway
-sun, carol and dave are road warriors without a hook. What is not routed into a tunnel passes between the gateways in clear.
-docs/scenarios.md says what else differs.
+The hosts have the names and roles that they have there: alice and venus are behind the gateway
+moon, bob is behind the gateway sun, carol and dave are road warriors without a hook. What is not
+routed into a tunnel passes between the gateways in clear. docs/scenarios.md says what else differs.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from hosts import HOOK, Capture, Host, changes, wire
-
-from .conftest import Calls, nothing_left
+from support.capture import Capture
+from support.host import Host, changes, wire
+from support.namespaces import HOOK
+from support.site import PINGS, Calls, Site, default_route, forwards, has, nothing_left
 
 Section = dict[str, "str | Section"]
 
@@ -21,7 +24,6 @@ ALICE, VENUS, BOB = "10.1.0.10", "10.1.0.20", "10.2.0.10"
 ALICE_IPV6 = "fec1::10"
 INNER = "net 10.0.0.0/8 or net fec0::/10 or ip proto 47"
 """What may not be seen between gateways: the inner networks, and GRE."""
-PINGS = 3
 SECRETS: Section = {"ike-all": {"secret": '"for tests only"'}}
 NO_ROUTES = "charon {\n    install_routes = no\n}\n"
 """As the scenarios with a VTI have it."""
@@ -33,24 +35,35 @@ def written(section: Section) -> str:
     """A section of swanctl.conf as text."""
     lines = ""
     for key, value in section.items():
-        lines += f"{key} {{\n{written(value)}}}\n" if isinstance(value, dict) else f"{key} = {value}\n"
+        lines += (
+            f"{key} {{\n{written(value)}}}\n" if isinstance(value, dict) else f"{key} = {value}\n"
+        )
     return lines
 
 
 def connection(name: str, me: str, peer: str, children: Section, **more: "str | Section") -> str:
     """A swanctl.conf of one connection; `me` and `peer` are identities."""
     remote: Section = {"auth": "psk", **({"id": peer} if peer else {})}
-    one: Section = {"version": "2", "local": {"auth": "psk", "id": me}, "remote": remote, "children": children}
+    one: Section = {
+        "version": "2",
+        "local": {"auth": "psk", "id": me},
+        "remote": remote,
+        "children": children,
+    }
     pools = more.pop("pools", {})
     if isinstance(pools, dict) and pools:
         one["pools"] = ", ".join(pools)
     return written({"connections": {name: {**one, **more}}, "pools": pools, "secrets": SECRETS})
 
 
-def gateways(moon: Section, sun: Section, moons: Section | None = None, suns: Section | None = None) -> tuple[str, str]:
+def gateways(
+    moon: Section, sun: Section, moons: Section | None = None, suns: Section | None = None
+) -> tuple[str, str]:
     """The connection gw-gw of moon and sun: with these children, and what else is in it."""
     return (
-        connection("gw-gw", "moon", "sun", moon, local_addrs=MOON, remote_addrs=SUN, **(moons or {})),
+        connection(
+            "gw-gw", "moon", "sun", moon, local_addrs=MOON, remote_addrs=SUN, **(moons or {})
+        ),
         connection("gw-gw", "sun", "moon", sun, local_addrs=SUN, remote_addrs=MOON, **(suns or {})),
     )
 
@@ -59,37 +72,48 @@ def hook(*flags: str) -> str:
     return f'"{" ".join((HOOK, *flags))}"'
 
 
-class Site:
+pytestmark = pytest.mark.usefixtures("as_before")
+
+
+class Scenarios(Site):
     """All hosts, wired. The road warriors reach moon's outer address over cables of their own."""
 
-    def __init__(self, *hosts: Host) -> None:
-        self.alice, self.venus, self.moon, self.sun, self.bob, self.carol, self.dave = hosts
-        self.calls = {host: Calls(host) for host in (self.moon, self.sun)}
-        self.hooked: tuple[Host, ...] = ()
+    HOSTS = ("moon", "sun", "alice", "venus", "bob", "carol", "dave")
+
+    def set_up(self) -> None:
+        moon, sun = self.moon, self.sun
+        self.calls_of = {moon: self.calls, sun: Calls(sun)}
+        self.loaded: tuple[Host, ...] = ()
         """The gateways that have the hook in the scenario that is loaded."""
         self._charon: dict[Host, str] = {}
-        moon, sun = self.moon, self.sun
+        inner = [("10.1.0.1/16", f"{ALICE}/16"), ("fec1::1/16", f"{ALICE_IPV6}/16")]
         wire(moon, sun, addresses=[(f"{MOON}/24", f"{SUN}/24")])
-        wire(moon, self.alice, "alice0", [("10.1.0.1/16", f"{ALICE}/16"), ("fec1::1/16", f"{ALICE_IPV6}/16")])
-        wire(moon, self.venus, "venus0", [])
+        wire(moon, self.alice, "alice0", inner)
+        wire(moon, self.venus, "venus0")
         wire(sun, self.bob, "bob0", [("10.2.0.1/16", f"{BOB}/16")])
         moon.run("ip", "route", "add", VENUS, "dev", "venus0")
-        self.venus.run("sh", "-c", f"ip addr add {VENUS}/32 dev venus0; ip route add 10.1.0.1 dev venus0")
+        has(self.venus, f"{VENUS}/32", link="venus0")
+        self.venus.run("ip", "route", "add", "10.1.0.1", "dev", "venus0")
         for number, peer in enumerate((self.carol, self.dave), 1):
-            wire(peer, moon, f"{peer.name}0", [(f"192.168.{number}.100/24", f"192.168.{number}.1/24")])
-            peer.run("ip", "route", "add", "default", "via", f"192.168.{number}.1")
-        for host, hop in ((self.alice, "10.1.0.1"), (self.venus, "10.1.0.1"), (self.bob, "10.2.0.1"), (moon, SUN), (sun, MOON)):
-            host.run("ip", "route", "add", "default", "via", hop)
-        self.alice.run("ip", "route", "add", "default", "via", "fec1::1")
-        for host in (moon, sun):
-            host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        # Else no capture could show that a packet does not go through a tunnel.
+            outer = (f"192.168.{number}.100/24", f"192.168.{number}.1/24")
+            wire(peer, moon, f"{peer.name}0", [outer])
+            default_route(peer, f"192.168.{number}.1")
+        default_route(self.alice, "10.1.0.1", "fec1::1")
+        default_route(self.venus, "10.1.0.1")
+        default_route(self.bob, "10.2.0.1")
+        default_route(moon, SUN)
+        default_route(sun, MOON)
+        forwards(moon, sun)
+        # Without this, no capture could show that a packet does not go through a tunnel.
         assert self.alice.ping(BOB) == PINGS
 
     def load(self, host: Host, swanctl: str, charon: str = DEFAULTS) -> None:
         """Has strongSwan of this host run with these files, and with no other connections."""
         if self._charon.get(host) == charon:
-            for text in ("\n", swanctl):  # a connection of the same name would not be replaced by one with other virtual IPs
+            for text in (
+                "\n",
+                swanctl,
+            ):  # a connection of the same name would not be replaced by one with other virtual IPs
                 host.file("/etc/swanctl/swanctl.conf", text, 0o600)
                 host.run("swanctl", "--load-all")
             return
@@ -97,43 +121,60 @@ class Site:
             host.stop_charon()
         host.charon(swanctl=swanctl, charon=charon)
         self._charon[host] = charon
-        if host in self.calls:
-            self.calls[host].forget()
+        if host in self.calls_of:
+            self.calls_of[host].forget()
 
     def load_gateways(self, both: tuple[str, str], charon: str = DEFAULTS) -> None:
-        self.hooked = (self.moon, self.sun)
-        for host, swanctl in zip(self.hooked, both, strict=True):
+        self.loaded = (self.moon, self.sun)
+        for host, swanctl in zip(self.loaded, both, strict=True):
             self.load(host, swanctl, charon)
 
-    def load_road_warriors(self, children: Section, pool: str, vips: str, behind: str, charon: str = DEFAULTS) -> None:
+    def load_road_warriors(
+        self, children: Section, pool: str, vips: str, behind: str, charon: str = DEFAULTS
+    ) -> None:
         """moon with these children and carol and dave, who ask for a virtual IP of the pool."""
-        self.hooked = (self.moon,)
+        self.loaded = (self.moon,)
         self.load(
-            self.moon, connection("rw", "moon", "", children, local_addrs=MOON, pools={"rw_pool": {"addrs": pool}}), charon
+            self.moon,
+            connection(
+                "rw", "moon", "", children, local_addrs=MOON, pools={"rw_pool": {"addrs": pool}}
+            ),
+            charon,
         )
         home: Section = {"home": {"remote_ts": behind}}
         for peer in (self.carol, self.dave):
-            self.load(peer, connection("home", peer.name, "moon", home, remote_addrs=MOON, vips=vips))
+            self.load(
+                peer, connection("home", peer.name, "moon", home, remote_addrs=MOON, vips=vips)
+            )
 
-    def up(self, host: Host, child: str) -> dict[Host, str]:
+    def start(self, host: Host, child: str) -> dict[Host, str]:
         """Initiates a CHILD_SA; what the hooks say to it."""
         host.run("swanctl", "--initiate", "--child", child)
-        return self.said()
+        return {gateway: self.calls_of[gateway].events(1)[0] for gateway in self.loaded}
 
-    def down(self, host: Host, ike: str, events: int = 1) -> list[dict[Host, str]]:
+    def end(self, host: Host, ike: str, events: int = 1) -> list[dict[Host, str]]:
         """Ends an IKE_SA; what the hooks say to it, each the same number of lines."""
         host.run("swanctl", "--terminate", "--ike", ike)
-        said = {gateway: self.calls[gateway].events(events) for gateway in self.hooked}
-        return [{gateway: lines[number] for gateway, lines in said.items()} for number in range(events)]
-
-    def said(self) -> dict[Host, str]:
-        """The next line of each hook."""
-        return {host: self.calls[host].events(1)[0] for host in self.hooked}
+        said = {gateway: self.calls_of[gateway].events(events) for gateway in self.loaded}
+        return [
+            {gateway: lines[number] for gateway, lines in said.items()} for number in range(events)
+        ]
 
     def sa(self, host: Host, *words: str) -> None:
         """strongSwan of this host has an IKE_SA, and says these words of it."""
         text = host.run("swanctl", "--list-sas", "--raw")
-        assert [word for word in ("state=ESTABLISHED", "state=INSTALLED", *words) if word not in text] == [], text
+        assert [
+            word for word in ("state=ESTABLISHED", "state=INSTALLED", *words) if word not in text
+        ] == [], text
+
+    @contextmanager
+    def leaves_nothing(self) -> Iterator[None]:
+        """Both gateways have to be as they were, and a hook that ran has nothing on record."""
+        before = {host: host.network_state() for host in self.calls_of}
+        yield
+        self.nothing_is_up()
+        for host in self.loaded:
+            nothing_left(host, before[host])
 
     def nothing_is_up(self) -> None:
         """No SA and no policy is left, so that all of the state can be compared."""
@@ -141,79 +182,92 @@ class Site:
             host.until("! ip xfrm state | grep -q .")
 
     def through(
-        self, *ways: tuple[Host, str], link: str = "eth0", outer: tuple[str, str] = (MOON, SUN), netns: str = ""
+        self,
+        *ways: tuple[Host, str],
+        link: str = "eth0",
+        outer: tuple[str, str] = (MOON, SUN),
+        netns: str = "",
     ) -> None:
-        """Pings from each host to an address are answered, and seen as ESP in both directions and in no other way."""
+        """Pings from each host to an address are answered, and seen as ESP in both directions and
+        in no other way.
+        """
         with Capture(self.moon, link, f"esp or {INNER}") as seen:
             for host, address in ways:
-                assert host.ping(address, netns=netns) == PINGS, (host.name, address, self.moon.log()[-4000:])
+                assert host.ping(address, netns=netns) == PINGS, (
+                    host.name,
+                    address,
+                    self.moon.log()[-4000:],
+                )
         one, other = outer
         for a, b in ((one, other), (other, one)):
-            assert sum(f"{a} > {b}: ESP(" in line for line in seen.lines) == PINGS * len(ways), seen.lines
+            assert sum(f"{a} > {b}: ESP(" in line for line in seen.lines) == PINGS * len(ways), (
+                seen.lines
+            )
         assert seen.count == 2 * PINGS * len(ways), seen.lines
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    names = ("alice", "venus", "moon", "sun", "bob", "carol", "dave")
-    hosts = [Host(name) for name in names]
-    try:
-        yield Site(*hosts)
-    finally:
-        for host in hosts:
-            host.close()
+site = Scenarios.fixture()
 
 
-@pytest.fixture(autouse=True)
-def as_before(site: Site) -> Iterator[None]:
-    """Both gateways have to be as they were, and a hook that ran has nothing on record."""
-    before = {host: host.network_state() for host in site.calls}
-    yield
-    site.nothing_is_up()
-    for host in site.hooked:
-        nothing_left(host, before[host])
-
-
-def test_net2net_vti(site: Site) -> None:
-    """A VTI at each end, of another mark, everything as traffic selectors, and a route to the other's network."""
+def test_net2net_vti(site: Scenarios) -> None:
+    """A VTI at each end, of another mark, everything as traffic selectors, and a route to the
+    other's network.
+    """
     every: Section = {"local_ts": "0.0.0.0/0", "remote_ts": "0.0.0.0/0"}
-    moon: Section = {**every, "mark_in": "42", "mark_out": "42", "updown": hook("--name vti-moon", f"--route {BEHIND_SUN}")}
-    sun: Section = {**every, "mark_in": "1337", "mark_out": "1337", "updown": hook("--name vti-sun", f"--route {BEHIND_MOON}")}
+    moon: Section = {
+        **every,
+        "mark_in": "42",
+        "mark_out": "42",
+        "updown": hook("--name vti-moon", f"--route {BEHIND_SUN}"),
+    }
+    sun: Section = {
+        **every,
+        "mark_in": "1337",
+        "mark_out": "1337",
+        "updown": hook("--name vti-sun", f"--route {BEHIND_MOON}"),
+    }
     site.load_gateways(gateways({"net-net": moon}, {"net-net": sun}), NO_ROUTES)
-    assert site.up(site.moon, "net-net") == {
+    assert site.start(site.moon, "net-net") == {
         site.moon: f"net-net: vti-moon up, {MOON} → {SUN}, mark 42, {BEHIND_SUN}",
         site.sun: f"net-net: vti-sun up, {SUN} → {MOON}, mark 1337, {BEHIND_MOON}",
     }
-    for host in site.hooked:
+    for host in site.loaded:
         site.sa(host, "mode=TUNNEL", "local-ts=[0.0.0.0/0] remote-ts=[0.0.0.0/0]")
     site.through((site.alice, BOB))
-    assert [host.counters(link) for host, link in ((site.moon, "vti-moon"), (site.sun, "vti-sun"))] == [(PINGS, PINGS)] * 2
-    site.down(site.moon, "gw-gw")
+    assert [
+        host.counters(link) for host, link in ((site.moon, "vti-moon"), (site.sun, "vti-sun"))
+    ] == [(PINGS, PINGS)] * 2
+    site.end(site.moon, "gw-gw")
 
 
-def shared(site: Site, link: str, virtual_ips: tuple[str, str], alice: str) -> None:
+def shared(site: Scenarios, link: str, virtual_ips: tuple[str, str], alice: str) -> None:
     """carol and dave come, both have packets through the one link, and go again."""
     moon, pairs = site.moon, list(zip((site.carol, site.dave), virtual_ips, strict=True))
     for number, (peer, ip) in enumerate(pairs):
-        assert link in (line := site.up(peer, "home")[moon]) and line.endswith(f", {ip}"), line
+        assert link in (line := site.start(peer, "home")[moon]) and line.endswith(f", {ip}"), line
         site.sa(peer, "mode=TUNNEL", f"local-ts=[{ip}]")
         site.sa(moon, f"remote-ts=[{ip}]", f"remote-id={peer.name}")
         assert len(moon.sas("rw")[1]) == number + 1
     for number, (peer, ip) in enumerate(pairs, 1):
         site.through(
-            (peer, alice), (site.alice, ip.partition("/")[0]), link=f"{peer.name}0", outer=(MOON, f"192.168.{number}.100")
+            (peer, alice),
+            (site.alice, ip.partition("/")[0]),
+            link=f"{peer.name}0",
+            outer=(MOON, f"192.168.{number}.100"),
         )
     assert moon.counters(link) == (4 * PINGS, 4 * PINGS)
-    (first,) = site.down(site.carol, "home")
+    (first,) = site.end(site.carol, "home")
     assert first[moon] == f"net: {link} stays, held by 1 more, without {virtual_ips[0]}"
     assert site.dave.ping(alice) == PINGS
-    (last,) = site.down(site.dave, "home")
+    (last,) = site.end(site.dave, "home")
     assert last[moon].startswith(f"net: {link} down, ")
 
 
 @pytest.mark.slow
-def test_rw_shared_vti(site: Site) -> None:
-    """One VTI for both road warriors, which has no remote endpoint, and a route for each virtual IP."""
+def test_rw_shared_vti(site: Scenarios) -> None:
+    """One VTI for both road warriors, which has no remote endpoint, and a route for each virtual
+    IP.
+    """
     child: Section = {
         "local_ts": BEHIND_MOON, "mark_in": "42", "mark_out": "42", "updown": hook("--name vti-rw", "--remote any"),
     }  # fmt: skip
@@ -222,7 +276,7 @@ def test_rw_shared_vti(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_rw_shared_vti_ip6_in_ip4(site: Site) -> None:
+def test_rw_shared_vti_ip6_in_ip4(site: Scenarios) -> None:
     """The same with IPv6 virtual IPs in IPv4's ESP: a VTI carries both families."""
     child: Section = {
         "local_ts": "fec1::/16", "mark_in": "42", "mark_out": "42", "updown": hook("--name vti-rw", "--remote any"),
@@ -232,41 +286,58 @@ def test_rw_shared_vti_ip6_in_ip4(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_rw_shared_xfrmi(site: Site) -> None:
+def test_rw_shared_xfrmi(site: Scenarios) -> None:
     """One XFRM interface for both road warriors, by its if_id."""
-    child: Section = {"local_ts": BEHIND_MOON, "if_id_in": "42", "if_id_out": "42", "updown": hook("--name xfrm-moon")}
+    child: Section = {
+        "local_ts": BEHIND_MOON,
+        "if_id_in": "42",
+        "if_id_out": "42",
+        "updown": hook("--name xfrm-moon"),
+    }
     site.load_road_warriors({"net": child}, "10.3.0.0/28", "0.0.0.0", BEHIND_MOON)
     shared(site, "xfrm-moon", ("10.3.0.1/32", "10.3.0.2/32"), ALICE)
 
 
 def links_of(line: str) -> list[str]:
-    """The names of the links that an up tells of: that which packets leave by, then that which they come in by."""
+    """The names of the links that an up tells of: that which packets leave by, then that which they
+    come in by.
+    """
     return line.split(": ")[1].partition(" up, ")[0].split(", ")
 
 
-def test_net2net_xfrmi(site: Site) -> None:
+def test_net2net_xfrmi(site: Scenarios) -> None:
     """A link each way at both ends, of if_ids that are given at moon and unique ones at sun."""
     every: Section = {"local_ts": "0.0.0.0/0", "remote_ts": "0.0.0.0/0"}
     name = "--name xfrm-{if_id}"
-    moon: Section = {**every, "if_id_in": "42", "if_id_out": "1337", "updown": hook(name, f"--route {BEHIND_SUN}")}
+    moon: Section = {
+        **every,
+        "if_id_in": "42",
+        "if_id_out": "1337",
+        "updown": hook(name, f"--route {BEHIND_SUN}"),
+    }
     unique: Section = {"if_id_in": "%unique-dir", "if_id_out": "%unique-dir"}
     sun: Section = {**every, **unique, "updown": hook(name, f"--route {BEHIND_MOON}")}
     site.load_gateways(gateways({"net-net": moon}, {"net-net": sun}))
-    said = site.up(site.moon, "net-net")
-    assert said[site.moon] == f"net-net: xfrm-1337, xfrm-42 up, {MOON} → {SUN}, if_id 1337, {BEHIND_SUN}"
+    said = site.start(site.moon, "net-net")
+    assert (
+        said[site.moon]
+        == f"net-net: xfrm-1337, xfrm-42 up, {MOON} → {SUN}, if_id 1337, {BEHIND_SUN}"
+    )
     assert len(set(links_of(said[site.sun]))) == 2 and said[site.sun].endswith(f", {BEHIND_MOON}")
-    for host in site.hooked:
+    for host in site.loaded:
         site.sa(host, "mode=TUNNEL", "local-ts=[0.0.0.0/0] remote-ts=[0.0.0.0/0]")
     site.through((site.alice, BOB))
-    for host in site.hooked:
+    for host in site.loaded:
         leave, come = links_of(said[host])
         assert (host.counters(leave), host.counters(come)) == ((0, PINGS), (PINGS, 0))
-    site.down(site.moon, "gw-gw")
+    site.end(site.moon, "gw-gw")
 
 
 @pytest.mark.slow
-def test_net2net_xfrmi_ike(site: Site) -> None:
-    """if_ids of the connection, which two CHILD_SAs share: moon's links are made by hand and borrowed, sun's are the hook's."""
+def test_net2net_xfrmi_ike(site: Scenarios) -> None:
+    """if_ids of the connection, which two CHILD_SAs share: moon's links are made by hand and
+    borrowed, sun's are the hook's.
+    """
     moon, sun = site.moon, site.sun
     for name, if_id in (("xfrm-moon-out", "1337"), ("xfrm-moon-in", "42")):
         moon.run("ip", "link", "add", name, "type", "xfrm", "dev", "eth0", "if_id", if_id)
@@ -278,11 +349,16 @@ def test_net2net_xfrmi_ike(site: Site) -> None:
     }
     net: Section = {"local_ts": BEHIND_SUN, "remote_ts": BEHIND_MOON, "updown": hook()}
     unique: Section = {"if_id_in": "%unique-dir", "if_id_out": "%unique-dir"}
-    site.load_gateways(gateways(children, {"net-net": net}, {"if_id_in": "42", "if_id_out": "1337"}, unique))
+    site.load_gateways(
+        gateways(children, {"net-net": net}, {"if_id_in": "42", "if_id_out": "1337"}, unique)
+    )
     suns: list[str] = []
     for name, address in (("alice-net", ALICE), ("venus-net", VENUS)):
-        said = site.up(moon, name)
-        assert said[moon] == f"{name}: xfrm-moon-out, xfrm-moon-in up, {MOON} → {SUN}, if_id 1337, {BEHIND_SUN}"
+        said = site.start(moon, name)
+        assert (
+            said[moon]
+            == f"{name}: xfrm-moon-out, xfrm-moon-in up, {MOON} → {SUN}, if_id 1337, {BEHIND_SUN}"
+        )
         assert said[sun].endswith(f", {address}/32")
         suns = suns or links_of(said[sun])
         assert links_of(said[sun]) == suns and len(set(suns)) == 2
@@ -291,7 +367,7 @@ def test_net2net_xfrmi_ike(site: Site) -> None:
     site.through((site.alice, BOB), (site.venus, BOB))
     for host, (leave, come) in ((moon, ("xfrm-moon-out", "xfrm-moon-in")), (sun, suns)):
         assert (host.counters(leave), host.counters(come)) == ((0, 2 * PINGS), (2 * PINGS, 0))
-    first, last = site.down(moon, "gw-gw", events=2)
+    first, last = site.end(moon, "gw-gw", events=2)
     assert " stays, held by 1 more" in first[sun] and f"net-net: {suns[0]} down, " in last[sun]
     site.nothing_is_up()
     assert changes(by_hand, moon.network_state()) == []
@@ -300,49 +376,76 @@ def test_net2net_xfrmi_ike(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_net2net_xfrmi_netns(site: Site) -> None:
-    """moon's link is in a namespace, which reaches bob while alice does not; after that it is here, and alice reaches him."""
+def test_net2net_xfrmi_netns(site: Scenarios) -> None:
+    """moon's link is in a namespace, which reaches bob while alice does not; after that it is here,
+    and alice reaches him.
+    """
     moon, netns = site.moon, "xfrmi-test"
     every: Section = {"local_ts": "0.0.0.0/0", "remote_ts": "0.0.0.0/0"}
-    unique: Section = {**every, "if_id_in": "%unique", "if_id_out": "%unique", "updown": hook(f"--route {BEHIND_MOON}")}
+    unique: Section = {
+        **every,
+        "if_id_in": "%unique",
+        "if_id_out": "%unique",
+        "updown": hook(f"--route {BEHIND_MOON}"),
+    }
     there = f"--netns {netns} --address 10.1.0.42/32 --route {BEHIND_SUN},src=10.1.0.42"
     moon.run("sh", "-c", f"ip netns add {netns}; ip -n {netns} link set lo up")
     made = moon.network_state(netns)
-    for flags, said in ((there, f"10.1.0.42/32, {BEHIND_SUN}"), (f"--route {BEHIND_SUN}", BEHIND_SUN)):
-        child: Section = {**every, "if_id_in": "42", "if_id_out": "42", "updown": hook("--name xfrm-moon", flags)}
+    for flags, said in (
+        (there, f"10.1.0.42/32, {BEHIND_SUN}"),
+        (f"--route {BEHIND_SUN}", BEHIND_SUN),
+    ):
+        child: Section = {
+            **every,
+            "if_id_in": "42",
+            "if_id_out": "42",
+            "updown": hook("--name xfrm-moon", flags),
+        }
         site.load_gateways(gateways({"net-net": child}, {"net-net": unique}))
-        assert site.up(moon, "net-net")[moon] == f"net-net: xfrm-moon up, {MOON} → {SUN}, if_id 42, {said}"
+        assert (
+            site.start(moon, "net-net")[moon]
+            == f"net-net: xfrm-moon up, {MOON} → {SUN}, if_id 42, {said}"
+        )
         if flags == there:
             site.through((moon, BOB), netns=netns)
             assert moon.run("ip", "netns", "exec", netns, "ip", "xfrm", "state") == ""
             assert site.alice.ping(BOB, count=1) == 0
         else:
             site.through((site.alice, BOB))
-        site.down(moon, "gw-gw")
+        site.end(moon, "gw-gw")
         assert changes(made, moon.network_state(netns)) == []
         site.nothing_is_up()
     moon.run("ip", "netns", "del", netns)
 
 
 @pytest.mark.slow
-def test_net2net_gre_is_no_tunnel_of_the_hooks(site: Site) -> None:
-    """A CHILD_SA for GRE alone, in transport mode: the hook says in one line that it is not for it, and changes nothing."""
+def test_net2net_gre_is_no_tunnel_of_the_hooks(site: Scenarios) -> None:
+    """A CHILD_SA for GRE alone, in transport mode: the hook says in one line that it is not for it,
+    and changes nothing.
+    """
     ends = ((site.moon, MOON, SUN, BEHIND_SUN), (site.sun, SUN, MOON, BEHIND_MOON))
     for host, me, peer, behind in ends:
         name = f"gre-{host.name}"
         host.run("sh", "-c", f"ip tunnel add {name} local {me} remote {peer} mode gre key 42; ip link set {name} up;"
                              f"ip route add {behind} dev {name}")  # fmt: skip
-    gre: Section = {"local_ts": "dynamic[gre]", "remote_ts": "dynamic[gre]", "mode": "transport", "updown": hook()}
+    gre: Section = {
+        "local_ts": "dynamic[gre]",
+        "remote_ts": "dynamic[gre]",
+        "mode": "transport",
+        "updown": hook(),
+    }
     site.load_gateways(gateways({"gre": gre}, {"gre": gre}))
     show = "ip -d link; ip addr; ip rule; ip route show table all; ip -6 route show table all"
-    before = {host: host.run("sh", "-c", show) for host in site.hooked}
+    before = {host: host.run("sh", "-c", show) for host in site.loaded}
     told = "error: gre: it protects a GRE link, which is made without the hook; take the hook out of this CHILD_SA"
-    assert site.up(site.moon, "gre") == dict.fromkeys(site.hooked, told)
-    assert [changes(before[host], host.run("sh", "-c", show)) for host in site.hooked] == [[], []]
+    assert site.start(site.moon, "gre") == dict.fromkeys(site.loaded, told)
+    assert [changes(before[host], host.run("sh", "-c", show)) for host in site.loaded] == [[], []]
     for host, me, peer, _ in ends:
         site.sa(host, "mode=TRANSPORT", f"local-ts=[{me}/32[gre]] remote-ts=[{peer}/32[gre]]")
     site.through((site.alice, BOB))
-    assert site.down(site.moon, "gw-gw") == [dict.fromkeys(site.hooked, "gre: its up had failed, nothing to take away")]
+    assert site.end(site.moon, "gw-gw") == [
+        dict.fromkeys(site.loaded, "gre: its up had failed, nothing to take away")
+    ]
     site.nothing_is_up()
     for host, *_ in ends:
         host.run("ip", "tunnel", "del", f"gre-{host.name}")

@@ -26,7 +26,9 @@ def send(connection: socket.socket, count: int) -> None:
 
 
 def serve(port: str) -> None:
-    with socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+    with socket.create_server(
+        ("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True
+    ) as server:
         while True:
             connection, _ = server.accept()
             with connection:
@@ -44,4 +46,8 @@ def fetch(address: str, port: str, count: str) -> None:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "fetch": fetch}[sys.argv[1]](*sys.argv[2:])
+    command, *arguments = sys.argv[1:]
+    if command == "serve":
+        serve(*arguments)
+    else:
+        fetch(*arguments)

@@ -1,13 +1,16 @@
-"""What the clouds' recipes share: the cables, a cloud's side of a connection, the run of a recipe, and full-size packets."""
+"""What the clouds' recipes share: the cables, a cloud's side of a connection, the run of a recipe,
+and full-size packets.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from daemons import bird, stop
-from hosts import HOOK, Capture, Host, wire
-from recipes import Recipe
-
-from ..conftest import nothing_left
+from support.capture import Capture
+from support.daemons import bird, stop
+from support.host import wire
+from support.namespaces import HOOK
+from support.recipes import Recipe
+from support.site import Site, default_route, has
 
 HERE = "10.1.0.1"
 """moon's address in the network behind it."""
@@ -37,11 +40,17 @@ CONNECTION = """
 """
 CLEAR_ROUTES = """#!/bin/sh
 case $PLUTO_VERB in
-up-*) ip link set "$PLUTO_CONNECTION" up; [ "$PLUTO_CONNECTION" != classic ] || ip route replace 10.1.0.0/16 dev classic ;;
+up-*)
+    ip link set "$PLUTO_CONNECTION" up
+    [ "$PLUTO_CONNECTION" != classic ] || ip route replace 10.1.0.0/16 dev classic
+    ;;
 down-*) ip link set "$PLUTO_CONNECTION" down ;;
 esac
 """
-"""A tunnel that is down has no routes at a cloud: its updown script there. Google's `classic` has a static one."""
+"""A tunnel that is down has no routes at a cloud: its updown script there.
+
+Google's `classic` has a static one.
+"""
 
 Keys = Mapping[str, object]
 
@@ -49,47 +58,60 @@ Keys = Mapping[str, object]
 def connection(name: str, address: str, ike: Keys, child: Keys) -> str:
     """A cloud's connection to moon in swanctl.conf, with these keys in it and in its child."""
     lines = ("\n".join(f"{key} = {value}" for key, value in keys.items()) for keys in (ike, child))
-    return CONNECTION.format(name=name, address=address, **dict(zip(("ike", "child"), lines, strict=True)))
+    return CONNECTION.format(
+        name=name, address=address, **dict(zip(("ike", "child"), lines, strict=True))
+    )
 
 
-def wired(moon: Host, cloud: Host) -> None:
-    """moon is 192.0.2.1 with 10.1.0.1 behind it, and the cloud its default route."""
-    wire(moon, cloud, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
-    moon.run("sh", "-c", f"ip route add default via 192.0.2.254; ip addr add {HERE}/16 dev lo")
+class CloudVpn(Site):
+    """moon is 192.0.2.1 with 10.1.0.1 behind it; the cloud is its default route."""
 
+    RECIPE: Recipe
+    WITH_BIRD = True
+    """Whether moon has BIRD beside strongSwan."""
+    BY_STARTER = False
+    """Whether moon's strongSwan reads ipsec.conf."""
 
-@contextmanager
-def running(moon: Host, *, with_bird: bool = True, starter: bool = False) -> Iterator[None]:
-    """BIRD and strongSwan run on moon meanwhile, with the files of its /etc."""
-    if with_bird:
-        bird(moon)
-    moon.start_charon(starter=starter)
-    yield
-    if with_bird:
-        stop(moon, "bird")
-    moon.stop_charon()
+    def set_up(self) -> None:
+        _, self.cloud = self.hosts.values()
+        wire(self.moon, self.cloud, addresses=[("192.0.2.1/24", "192.0.2.254/24")])
+        default_route(self.moon, "192.0.2.254")
+        has(self.moon, f"{HERE}/16")
 
-
-@contextmanager
-def by_the_recipe(moon: Host, recipe: Recipe, *, with_bird: bool = True, starter: bool = False) -> Iterator[None]:
-    """moon has the recipe's files and what its page says to run, meanwhile; then it is as before."""
-    before = moon.network_state()
-    recipe.install(moon)
-    recipe.run(moon, "vti-updown check-config")
-    recipe.run(moon, "vti-updown prepare")
-    with running(moon, with_bird=with_bird, starter=starter):
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """BIRD and strongSwan run on moon meanwhile, with the files of its /etc."""
+        if self.WITH_BIRD:
+            bird(self.moon)
+        self.moon.start_charon(starter=self.BY_STARTER)
         yield
-    moon.run(HOOK, "release")
-    nothing_left(moon, before)
+        if self.WITH_BIRD:
+            stop(self.moon, "bird")
+        self.moon.stop_charon()
 
+    @contextmanager
+    def by_the_recipe(self) -> Iterator[None]:
+        """moon has the recipe's files and what its page says to run, meanwhile; then it is as
+        before.
+        """
+        with self.leaves_nothing():
+            self.RECIPE.install(self.moon)
+            self.RECIPE.run(self.moon, "vti-updown check-config")
+            self.RECIPE.run(self.moon, "vti-updown prepare")
+            with self.running():
+                yield
+            self.moon.run(HOOK, "release")
 
-def carries_full_packets(moon: Host, cloud: Host, address: str, mtu: int) -> None:
-    """Packets pass both ways as ESP and not in clear, also those of the link's MTU; longer ones are refused here."""
-    full = ("ping", "-n", "-c", "1", "-W", "5", "-M", "do", "-I", HERE, address, "-s")
-    headers = 28  # of IPv4 and ICMP
-    with Capture(moon, "eth0", "esp") as esp, Capture(moon, "eth0", "net 10.0.0.0/8") as clear:
-        assert moon.ping(address, source=HERE) == 3
-        assert cloud.ping(HERE, source=address) == 3
-        moon.run(*full, str(mtu - headers))
-    assert esp.count >= 14 and clear.count == 0
-    assert f"message too long, mtu={mtu}" in moon.run(*full, str(mtu + 1 - headers), check=False)
+    def carries_full_packets(self, address: str, mtu: int) -> None:
+        """Packets pass both ways as ESP and not in clear, also those of the link's MTU; longer ones
+        are refused here.
+        """
+        moon = self.moon
+        full = ("ping", "-n", "-c", "1", "-W", "5", "-M", "do", "-I", HERE, address, "-s")
+        headers = 28  # of IPv4 and ICMP
+        with Capture(moon, "eth0", "esp") as esp, Capture(moon, "eth0", "net 10.0.0.0/8") as clear:
+            self.both_ways((HERE, address), far=self.cloud, bound=True)
+            moon.run(*full, str(mtu - headers))
+        assert esp.count >= 14 and clear.count == 0
+        too_long = moon.run(*full, str(mtu + 1 - headers), check=False)
+        assert f"message too long, mtu={mtu}" in too_long

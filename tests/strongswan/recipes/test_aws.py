@@ -1,4 +1,6 @@
-"""examples/aws: two tunnels to AWS, BGP by BIRD, and what is lost when one of them dies, beside a set-up made by hand."""
+"""examples/aws: two tunnels to AWS, BGP by BIRD, and what is lost when one of them dies, beside a
+set-up made by hand.
+"""
 
 import json
 import re
@@ -7,20 +9,32 @@ from contextlib import contextmanager
 
 import pytest
 
-from daemons import bgp_session, bird
-from hosts import HOOK, Host, Stream
-from recipes import Recipe
+from support.daemons import bgp_session, bird
+from support.host import Host
+from support.namespaces import HOOK
+from support.recipes import Recipe
+from support.site import has
+from support.stream import Stream
 
 from ..conftest import Figures
-from .cloud import CLEAR_ROUTES, by_the_recipe, connection, running, wired
+from .cloud import CLEAR_ROUTES, CloudVpn, connection
 
 RECIPE = Recipe("aws")
 TUNNELS = {"aws1": ("203.0.113.1", 101, 1), "aws2": ("198.51.100.1", 102, 5)}
 """Of each tunnel: AWS's outside address, our mark, and the last byte of AWS's inside address."""
 
-# AWS's defaults: it waits to be called, DPD every 10 s, and a tunnel that ends loses its routes ("DPD timeout action: clear").
-IKE = {"proposals": "aes256gcm16-prfsha256-ecp256, aes128-sha256-modp2048", "rekey_time": 28800, "dpd_delay": 10}
-CHILD = {"esp_proposals": "aes256gcm16-ecp256, aes128-sha256-modp2048", "rekey_time": 3600, "updown": "/etc/clear-routes"}
+# AWS's defaults: it waits to be called, DPD every 10 s, and a tunnel that ends loses its routes
+# ("DPD timeout action: clear").
+IKE = {
+    "proposals": "aes256gcm16-prfsha256-ecp256, aes128-sha256-modp2048",
+    "rekey_time": 28800,
+    "dpd_delay": 10,
+}
+CHILD = {
+    "esp_proposals": "aes256gcm16-ecp256, aes128-sha256-modp2048",
+    "rekey_time": 3600,
+    "updown": "/etc/clear-routes",
+}
 AWS_SECRETS = """
 secrets {
     ike-1 {
@@ -67,20 +81,31 @@ protocol bgp aws2 from tunnel {
 """
 
 
-class Site:
-    """moon is 192.0.2.1 with 10.1.0.1 behind it; aws has both endpoints, and 10.2.0.1 of the VPC behind them."""
+class AwsVpn(CloudVpn):
+    """aws has both endpoints, and 10.2.0.1 of the VPC behind them."""
 
-    def __init__(self, moon: Host, aws: Host) -> None:
-        self.moon, self.aws = moon, aws
-        wired(moon, aws)
-        moon.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
-        aws.run("ip", "addr", "add", "10.2.0.1/16", "dev", "lo")
+    HOSTS = ("moon bird2", "aws bird2")
+    RECIPE = RECIPE
+    BY_STARTER = True
+
+    def set_up(self) -> None:
+        super().set_up()
+        aws = self.aws
+        self.moon.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+        has(aws, "10.2.0.1/16")
         connections = ""
         for number, (name, (address, _, _)) in enumerate(TUNNELS.items(), 1):
-            aws.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
-            self.link(aws, name, f"local {address} remote 192.0.2.1 key {number}", f"169.254.10.{number * 4 - 3}/30")
+            has(aws, f"{address}/32")
+            self.link(
+                aws,
+                name,
+                f"local {address} remote 192.0.2.1 key {number}",
+                f"169.254.10.{number * 4 - 3}/30",
+            )
             aws.run("ip", "link", "set", name, "down")
-            connections += connection(name, address, IKE, {**CHILD, "mark_in": number, "mark_out": number})
+            connections += connection(
+                name, address, IKE, {**CHILD, "mark_in": number, "mark_out": number}
+            )
         aws.run("nft", "add table ip dead; add chain ip dead in { type filter hook prerouting priority raw; };"
                        "add chain ip dead out { type filter hook postrouting priority 300; }")  # fmt: skip
         aws.file("/etc/clear-routes", CLEAR_ROUTES, 0o755)
@@ -97,8 +122,8 @@ class Site:
     @contextmanager
     def by_the_recipe(self) -> Iterator[None]:
         """The recipe's files, and the commands of its page."""
-        with by_the_recipe(self.moon, RECIPE, starter=True):
-            self._up()
+        with super().by_the_recipe():
+            self._both_up()
             yield
         self._forgotten()
 
@@ -110,15 +135,20 @@ class Site:
         assert HOOK in conf
         self.moon.file("/etc/ipsec.conf", re.sub(r"(?m)^\tleftupdown=.*\n", "", conf))
         for name, (address, mark, inside) in TUNNELS.items():
-            self.link(self.moon, name, f"local 192.0.2.1 remote {address} key {mark}", f"169.254.10.{inside + 1}/30")
-        with running(self.moon, starter=True):
-            self._up()
+            self.link(
+                self.moon,
+                name,
+                f"local 192.0.2.1 remote {address} key {mark}",
+                f"169.254.10.{inside + 1}/30",
+            )
+        with self.running():
+            self._both_up()
             yield
         self._forgotten()
         for name in TUNNELS:
             self.moon.run("ip", "link", "del", name)
 
-    def _up(self) -> None:
+    def _both_up(self) -> None:
         for name in TUNNELS:
             self.established(name)
         self.both_use("aws1")
@@ -139,7 +169,10 @@ class Site:
     def dies(self, name: str) -> None:
         """The endpoint falls silent, and AWS itself knows."""
         address = TUNNELS[name][0]
-        self.aws.run("nft", f"add rule ip dead in ip daddr {address} drop; add rule ip dead out ip saddr {address} drop")
+        self.aws.run(
+            "nft",
+            f"add rule ip dead in ip daddr {address} drop; add rule ip dead out ip saddr {address} drop",
+        )
         self.aws.run("swanctl", "--terminate", "--ike", name, "--force")
 
     def lives(self) -> None:
@@ -153,13 +186,10 @@ class Site:
         return Stream(self.moon, "10.1.0.1", "10.2.0.1")
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Host("moon", "bird2") as moon, Host("aws", "bird2") as aws:
-        yield Site(moon, aws)
+site = AwsVpn.fixture(scope="function")
 
 
-def died_and_came_back(site: Site) -> tuple[Stream, Stream]:
+def died_and_came_back(site: AwsVpn) -> tuple[Stream, Stream]:
     """The endpoint in use dies, and is there again: what each lost."""
     indexes, second = site.indexes(), bgp_session(site.moon, "169.254.10.5")
     assert ":179" in second
@@ -176,7 +206,7 @@ def died_and_came_back(site: Site) -> tuple[Stream, Stream]:
     return dying, coming_back
 
 
-def ended_and_started(site: Site) -> tuple[Stream, Stream]:
+def ended_and_started(site: AwsVpn) -> tuple[Stream, Stream]:
     """The tunnel in use is taken down in order, and up again: what each lost."""
     with site.stream() as ending:
         RECIPE.run(site.moon, "swanctl --terminate --ike aws1")
@@ -191,14 +221,23 @@ def ended_and_started(site: Site) -> tuple[Stream, Stream]:
 
 @pytest.mark.slow
 @pytest.mark.recipe("aws", "strongSwan", "BIRD")
-def test_aws_endpoint_dies_and_tunnel_2_takes_over_until_it_is_back(site: Site, figures: Figures) -> None:
-    """A stream to the VPC goes on through tunnel 2 when DPD finds the endpoint of tunnel 1 dead, and back when it lives."""
+def test_aws_tunnel_2_takes_over_while_an_endpoint_is_dead(site: AwsVpn, figures: Figures) -> None:
+    """A stream to the VPC goes on through tunnel 2 when DPD finds the endpoint of tunnel 1 dead,
+    and back when it lives.
+    """
     with site.by_the_recipe():
         assert sorted(site.indexes()) == ["aws1", "aws2"]
-        for command in ("swanctl --list-sas", "birdc show protocols", "birdc show route", "ip route get 10.2.0.10"):
+        for command in (
+            "swanctl --list-sas",
+            "birdc show protocols",
+            "birdc show route",
+            "ip route get 10.2.0.10",
+        ):
             RECIPE.run(site.moon, command)
         site.aws.run("ip", "route", "add", "10.1.0.1/32", "dev", "aws2")
-        assert site.moon.ping("10.2.0.1", source="10.1.0.1") == 3  # answers come through the other tunnel
+        assert (
+            site.moon.ping("10.2.0.1", source="10.1.0.1") == 3
+        )  # answers come through the other tunnel
         site.aws.run("ip", "route", "del", "10.1.0.1/32", "dev", "aws2")
         ours = died_and_came_back(site)
     with site.by_hand():
@@ -209,8 +248,10 @@ def test_aws_endpoint_dies_and_tunnel_2_takes_over_until_it_is_back(site: Site, 
 
 @pytest.mark.slow
 @pytest.mark.recipe("aws", "strongSwan", "BIRD")
-def test_aws_tunnel_ends_in_order_and_tunnel_2_takes_over_at_once(site: Site, figures: Figures) -> None:
-    """A stream to the VPC loses a few packets when tunnel 1 is terminated: BIRD is told, and does not wait for its hold time."""
+def test_aws_tunnel_2_takes_over_at_once_from_one_that_ends(site: AwsVpn, figures: Figures) -> None:
+    """A stream to the VPC loses a few packets when tunnel 1 is terminated: BIRD is told, and does
+    not wait for its hold time.
+    """
     with site.by_the_recipe():
         ours = ended_and_started(site)
     with site.by_hand():

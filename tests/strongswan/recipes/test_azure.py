@@ -1,21 +1,24 @@
-"""examples/azure: a route-based tunnel to an Azure VPN gateway, whose BGP address is behind the tunnel."""
+"""examples/azure: a route-based tunnel to an Azure VPN gateway, whose BGP address is behind the
+tunnel.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from daemons import bgp_session, bird
-from hosts import Host, Stream
-from recipes import Recipe
+from support.daemons import bgp_session, bird
+from support.recipes import Recipe
+from support.stream import Stream
 
 from ..conftest import Figures
-from .cloud import by_the_recipe, carries_full_packets, connection, wired
+from .cloud import CloudVpn, connection
 
 RECIPE = Recipe("azure")
 BGP = "10.2.255.30"
 
-# The connection's custom policy, Azure's lifetimes and its DPD; the gateway answers, and calls as well.
+# The connection's custom policy, Azure's lifetimes and its DPD; the gateway answers, and calls as
+# well.
 IKE = {"proposals": "aes256-sha384-ecp384", "rekey_time": 28800, "dpd_delay": 15}
 CHILD = {"esp_proposals": "aes256gcm16-ecp384", "life_time": 27000, "if_id_in": 1, "if_id_out": 1}
 SECRETS = """
@@ -67,32 +70,48 @@ protocol bgp onpremises {
 """
 
 
-@contextmanager
-def up(moon: Host, azure: Host) -> Iterator[None]:
-    """moon is 192.0.2.1 with 10.1.0.1 behind it, set up by the recipe; azure is the gateway, and 10.2.0.10 behind it."""
-    wired(moon, azure)
-    azure.run("sh", "-ec", GATEWAY)
-    bird(azure, AZURE_BIRD)
-    azure.charon(swanctl=f"connections {{{connection('onpremises', '203.0.113.10', IKE, CHILD)}}}{SECRETS}")
-    with by_the_recipe(moon, RECIPE):
-        moon.until("birdc show protocols azure | grep -q Established")
-        moon.until("ip route get 10.2.0.10 | grep -q 'dev azure src 10.1.0.1'")
-        azure.until("ip route get 10.1.0.1 | grep -q 'dev onpremises src 10.2.0.10'")
-        yield
+class AzureVpn(CloudVpn):
+    """azure is the gateway, and 10.2.0.10 behind it."""
+
+    HOSTS = ("moon bird2", "azure bird2")
+    RECIPE = RECIPE
+
+    def set_up(self) -> None:
+        super().set_up()
+        self.azure.run("sh", "-ec", GATEWAY)
+        bird(self.azure, AZURE_BIRD)
+        onpremises = connection("onpremises", "203.0.113.10", IKE, CHILD)
+        self.azure.charon(swanctl=f"connections {{{onpremises}}}{SECRETS}")
+
+    @contextmanager
+    def by_the_recipe(self) -> Iterator[None]:
+        """Both sides have heard each other's routes, too."""
+        with super().by_the_recipe():
+            self.moon.until("birdc show protocols azure | grep -q Established")
+            self.moon.until("ip route get 10.2.0.10 | grep -q 'dev azure src 10.1.0.1'")
+            self.azure.until("ip route get 10.1.0.1 | grep -q 'dev onpremises src 10.2.0.10'")
+            yield
 
 
 @pytest.mark.slow
 @pytest.mark.recipe("azure", "strongSwan", "BIRD")
 def test_azure_bgp_session_outlives_its_tunnel(figures: Figures) -> None:
-    """BGP with an address behind the tunnel; whoever takes the tunnel down, session, link and routes stay until it is back."""
-    with Host("moon", "bird2") as moon, Host("azure", "bird2") as azure, up(moon, azure):
+    """BGP with an address behind the tunnel; whoever takes the tunnel down, session, link and
+    routes stay until it is back.
+    """
+    with AzureVpn() as site, site.by_the_recipe():
+        moon, azure = site.moon, site.azure
         assert "via 10.2.255.30 dev azure" in RECIPE.run(moon, "ip route get 10.2.0.10")
         for command in ("swanctl --list-sas", "birdc show protocols all azure", "birdc show route"):
             RECIPE.run(moon, command)
-        carries_full_packets(moon, azure, "10.2.0.10", mtu=1400)
+        site.carries_full_packets("10.2.0.10", mtu=1400)
         assert "size set 1350" in moon.run("nft", "list", "ruleset")
 
-        link, routes, session = moon.run("ip", "-o", "link", "show", "azure"), moon.run("ip", "route"), bgp_session(moon, BGP)
+        link, routes, session = (
+            moon.run("ip", "-o", "link", "show", "azure"),
+            moon.run("ip", "route"),
+            bgp_session(moon, BGP),
+        )
         assert ":179" in session
         with Stream(moon, "10.1.0.1", "10.2.0.10") as by_us:
             RECIPE.run(moon, "swanctl --terminate --ike azure")
@@ -107,6 +126,9 @@ def test_azure_bgp_session_outlives_its_tunnel(figures: Figures) -> None:
         assert by_us.lost > 0
         figures.add("the tunnel to Azure is terminated and initiated", by_us)
         figures.add("Azure terminates the tunnel, and close_action starts it", by_azure)
-        assert (moon.run("ip", "-o", "link", "show", "azure"), moon.run("ip", "route")) == (link, routes)
+        assert (moon.run("ip", "-o", "link", "show", "azure"), moon.run("ip", "route")) == (
+            link,
+            routes,
+        )
         assert bgp_session(moon, BGP) == session
         assert "Established" in RECIPE.run(moon, "birdc show protocols azure")

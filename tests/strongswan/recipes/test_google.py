@@ -1,13 +1,19 @@
-"""examples/google and google-ha: Classic VPN with static routes, and two tunnels with BGP to a Cloud Router."""
+"""examples/google and google-ha: Classic VPN with static routes, and two tunnels with BGP to a
+Cloud Router.
+"""
+
+from typing import ClassVar
 
 import pytest
 
-from daemons import bird
-from hosts import Capture, Host, Stream
-from recipes import Recipe
+from support.capture import Capture
+from support.daemons import bird
+from support.recipes import Recipe
+from support.site import has, way
+from support.stream import Stream
 
 from ..conftest import Figures
-from .cloud import CLEAR_ROUTES, by_the_recipe, carries_full_packets, connection, wired
+from .cloud import CLEAR_ROUTES, CloudVpn, connection
 
 CLASSIC, HA = Recipe("google"), Recipe("google-ha")
 # As Google's list of supported ciphers and its lifetimes have it; either side may call.
@@ -50,41 +56,84 @@ protocol bgp tunnel1 from tunnel {
 THERE, MTU = "10.128.0.2", 1390
 
 
-def google(moon: Host, host: Host, tunnels: dict[str, tuple[str, str]], secrets: str) -> None:
-    """moon is 192.0.2.1 with 10.1.0.1 behind it; Google has 10.128.0.2, and tunnels by their outside and inside address.
+class GoogleVpn(CloudVpn):
+    """Google has 10.128.0.2, and tunnels by their outside and inside address.
 
-    Google's networks carry 1460 bytes.
+    Its networks carry 1460 bytes.
     """
-    wired(moon, host)
-    host.run("ip", "addr", "add", "10.128.0.2/20", "dev", "lo")
-    host.file("/etc/clear-routes", CLEAR_ROUTES, 0o755)
-    connections = ""
-    for number, (name, (address, inside)) in enumerate(tunnels.items(), 1):
-        host.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
-        host.run("sh", "-ec", f"ip link add {name} type xfrm if_id {number}; ip link set {name} mtu 1390")
-        if inside:
-            host.run("ip", "addr", "add", inside, "dev", name)
-        connections += connection(name, address, IKE, {**CHILD, "if_id_in": number, "if_id_out": number})
-    host.run("nft", "add table ip wire; add chain ip wire in { type filter hook prerouting priority raw; };"
-                    "add rule ip wire in iif eth0 meta length > 1460 counter drop")  # fmt: skip
-    host.charon(swanctl=f"connections {{{connections}}}\nsecrets {{{secrets}}}")
+
+    TUNNELS: ClassVar[dict[str, tuple[str, str]]]
+    SECRETS: str
+
+    def set_up(self) -> None:
+        super().set_up()
+        host = self.google
+        has(host, f"{THERE}/20")
+        host.file("/etc/clear-routes", CLEAR_ROUTES, 0o755)
+        connections = ""
+        for number, (name, (address, inside)) in enumerate(self.TUNNELS.items(), 1):
+            has(host, f"{address}/32")
+            host.run("ip", "link", "add", name, "type", "xfrm", "if_id", str(number))
+            host.run("ip", "link", "set", name, "mtu", str(MTU))
+            if inside:
+                has(host, inside, link=name)
+            keys = {**CHILD, "if_id_in": number, "if_id_out": number}
+            connections += connection(name, address, IKE, keys)
+        host.run("nft", "add table ip wire; add chain ip wire in { type filter hook prerouting priority raw; };"
+                        "add rule ip wire in iif eth0 meta length > 1460 counter drop")  # fmt: skip
+        host.charon(swanctl=f"connections {{{connections}}}\nsecrets {{{self.SECRETS}}}")
+
+
+class ClassicVpn(GoogleVpn):
+    """One tunnel, with static routes."""
+
+    HOSTS = ("moon", "google")
+    RECIPE = CLASSIC
+    WITH_BIRD = False
+    TUNNELS: ClassVar = {"classic": ("203.0.113.20", "")}
+    SECRETS = 'ike { secret = "the tunnel\'s pre-shared key" }'
+
+
+class HaVpn(GoogleVpn):
+    """Two tunnels, with BGP."""
+
+    HOSTS = ("moon bird2", "google bird2")
+    RECIPE = HA
+    TUNNELS: ClassVar = {
+        "tunnel0": ("203.0.113.21", "169.254.20.1/30"),
+        "tunnel1": ("198.51.100.21", "169.254.21.1/30"),
+    }
+    SECRETS = """
+        ike-0 { id = 203.0.113.21
+        secret = "the key of tunnel 0" }
+        ike-1 { id = 198.51.100.21
+        secret = "the key of tunnel 1" }
+    """
+
+    def set_up(self) -> None:
+        super().set_up()
+        bird(self.google, CLOUD_ROUTER)
 
 
 @pytest.mark.slow
 @pytest.mark.recipe("google", "strongSwan")
-def test_google_classic_vpn_carries_what_the_routes_say_and_blocks_it_while_it_is_down() -> None:
-    """Full-size packets fit into Google's 1460 bytes; while the tunnel is down none leaves in clear; Google ends it, and it is back."""
-    with Host("moon") as moon, Host("google") as host:
-        google(moon, host, {"classic": ("203.0.113.20", "")}, 'ike { secret = "the tunnel\'s pre-shared key" }')
-        with by_the_recipe(moon, CLASSIC, with_bird=False):
+def test_google_classic_vpn_carries_its_routes_and_blocks_them() -> None:
+    """Full-size packets fit into Google's 1460 bytes; while the tunnel is down none leaves in
+    clear; Google ends it, and it is back.
+    """
+    with ClassicVpn() as site:
+        moon, host = site.moon, site.google
+        with site.by_the_recipe():
             moon.until("ip route get 10.128.0.2 | grep -q 'dev google src 10.1.0.1'")
             for command in ("swanctl --list-sas", "ip route", "ip -s link show google"):
                 CLASSIC.run(moon, command)
-            carries_full_packets(moon, host, THERE, MTU)
+            site.carries_full_packets(THERE, MTU)
             with Capture(moon, "eth0", "net 10.128.0.0/9") as clear:
                 CLASSIC.run(moon, "swanctl --terminate --ike google")
                 assert moon.ping("10.128.0.2") == 0
-                assert "No route to host" in moon.run("ip", "route", "get", "10.128.0.2", check=False)
+                assert "No route to host" in moon.run(
+                    "ip", "route", "get", "10.128.0.2", check=False
+                )
                 CLASSIC.run(moon, "swanctl --initiate --child google")
                 (child,) = moon.sas("google")[1]
                 host.run("swanctl", "--terminate", "--ike", "classic")
@@ -95,39 +144,49 @@ def test_google_classic_vpn_carries_what_the_routes_say_and_blocks_it_while_it_i
 
 @pytest.mark.slow
 @pytest.mark.recipe("google-ha", "strongSwan", "BIRD")
-def test_google_ha_vpn_shares_its_traffic_and_one_tunnel_takes_over(figures: Figures) -> None:
-    """Both tunnels of an HA VPN carry traffic; one is terminated, the other one has it all, and both share it again."""
-    secrets = 'ike-0 { id = 203.0.113.21\nsecret = "the key of tunnel 0" }\nike-1 { id = 198.51.100.21\nsecret = "the key of tunnel 1" }'
-    tunnels = {"tunnel0": ("203.0.113.21", "169.254.20.1/30"), "tunnel1": ("198.51.100.21", "169.254.21.1/30")}
-    with Host("moon", "bird2") as moon, Host("google", "bird2") as host:
-        google(moon, host, tunnels, secrets)
-        bird(host, CLOUD_ROUTER)
-        with by_the_recipe(moon, HA):
+def test_google_ha_vpn_shares_traffic_and_one_takes_over(figures: Figures) -> None:
+    """Both tunnels of an HA VPN carry traffic; one is terminated, the other one has it all, and
+    both share it again.
+    """
+    with HaVpn() as site:
+        moon, host = site.moon, site.google
+        with site.by_the_recipe():
             both = "ip route show 10.128.0.0/20 | grep -c nexthop | grep -qx 2"
             theirs = "ip route show 10.1.0.0/16 | grep -c nexthop | grep -qx 2"
             moon.until(both)
             host.until(theirs)
-            for command in ("swanctl --list-sas", "birdc show protocols", "ip route show proto bird"):
+            for command in (
+                "swanctl --list-sas",
+                "birdc show protocols",
+                "ip route show proto bird",
+            ):
                 HA.run(moon, command)
-            carries_full_packets(moon, host, THERE, MTU)
-            host.run("sh", "-ec", "for n in $(seq 3 18); do ip addr add 10.128.0.$n/20 dev lo; done")
+            site.carries_full_packets(THERE, MTU)
+            host.run(
+                "sh", "-ec", "for n in $(seq 3 18); do ip addr add 10.128.0.$n/20 dev lo; done"
+            )
             sent = {name: moon.counters(name)[1] for name in ("google0", "google1")}
-            assert sum(moon.ping(f"10.128.0.{n}", count=1, source="10.1.0.1") for n in range(3, 19)) == 16
-            # BGP's own packets are a few; two hosts in each link's share at least are far more likely than not to be seen.
+            assert (
+                sum(moon.ping(f"10.128.0.{n}", count=1, source="10.1.0.1") for n in range(3, 19))
+                == 16
+            )
+            # BGP's own packets are a few; two hosts in each link's share at least are far more
+            # likely than not to be seen.
             assert all(moon.counters(name)[1] - before >= 2 for name, before in sent.items())
-            way = moon.run("ip", "route", "get", "10.128.0.2", "from", "10.1.0.1").split(" dev ")[1].split()[0]
+            through = way(moon, "10.128.0.2", "from", "10.1.0.1")
             links = moon.run("ip", "-o", "link")
             for name in ("google0", "google1"):
                 with Stream(moon, "10.1.0.1", "10.128.0.2") as ending:
                     moon.run("swanctl", "--terminate", "--ike", name)
-                    # Nothing waits for moon's BIRD: the hook has told it, or packets are lost still when the stream ends.
+                    # Nothing waits for moon's BIRD: the hook has told it, or packets are lost still
+                    # when the stream ends.
                     host.until(f"! {theirs}")
                 with Stream(moon, "10.1.0.1", "10.128.0.2") as starting:
                     moon.run("swanctl", "--initiate", "--child", name)
                     moon.until(both)
                     host.until(theirs)
                 assert (ending.tail, starting.tail) == (0, 0)
-                which = "has" if name == way else "has not"
+                which = "has" if name == through else "has not"
                 figures.add(f"one tunnel of HA VPN is terminated that {which} this flow", ending)
                 figures.add("it is initiated again", starting)
             assert moon.run("ip", "-o", "link") == links

@@ -1,14 +1,13 @@
-"""OSPF over a link of the hook: BIRD at one end, FRR at the other; the link goes and comes, and the daemons were there first."""
-
-from collections.abc import Iterator
+"""OSPF over a link of the hook: BIRD at one end, FRR at the other; the link goes and comes, and the
+daemons were there first.
+"""
 
 import pytest
 
-from daemons import bird, frr, stop
-from hosts import Host, wire
-from recipes import Recipe
-
-from ..conftest import nothing_left
+from support.daemons import bird, frr, stop
+from support.host import Host, wire
+from support.recipes import Recipe
+from support.site import Site, default_route, forwards
 
 ADJACENT = {
     "bird": "birdc show ospf neighbors {} | grep -q Full/",
@@ -17,22 +16,29 @@ ADJACENT = {
 LANS = (("10.1.0.2", "10.2.0.2"), ("fd00:1::2", "fd00:2::2"))
 
 
-class Site:
+class WithOspf(Site):
     """moon is the headquarters with BIRD, sun the branch with FRR; each has a computer on its LAN."""
 
-    def __init__(self, moon: Host, sun: Host, lans: tuple[Host, Host]) -> None:
-        self.moon, self.sun, self.lans = moon, sun, lans
+    HOSTS = ("moon bird2", "sun frr", "lan1", "lan2")
+
+    def set_up(self) -> None:
+        moon, sun = self.moon, self.sun
         self.recipe = Recipe("ospf")
         wire(moon, sun, "wan", [("192.0.2.1/24", "198.51.100.2/24")])
         moon.run("ip", "route", "add", "default", "via", "198.51.100.2", "dev", "wan", "onlink")
         sun.run("ip", "route", "add", "default", "via", "192.0.2.1", "dev", "wan", "onlink")
-        for host, lan, net in ((moon, lans[0], 1), (sun, lans[1], 2)):
-            wire(host, lan, "lan", [(f"10.{net}.0.1/16", f"10.{net}.0.2/16"), (f"fd00:{net}::1/32", f"fd00:{net}::2/32")])
-            host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-            lan.run("ip", "route", "add", "default", "via", f"10.{net}.0.1")
-            lan.run("ip", "route", "add", "default", "via", f"fd00:{net}::1")
-        self.recipe.install(moon, "hq.swanctl.conf", "hq.vti-updown.toml", "charon.conf", "bird.conf")
-        self.recipe.install(sun, "branch.swanctl.conf", "branch.vti-updown.toml", "charon.conf", "frr.conf")
+        forwards(moon, sun)
+        for host, lan, net in ((moon, self.lan1, 1), (sun, self.lan2, 2)):
+            four = (f"10.{net}.0.1/16", f"10.{net}.0.2/16")
+            six = (f"fd00:{net}::1/32", f"fd00:{net}::2/32")
+            wire(host, lan, "lan", [four, six])
+            default_route(lan, f"10.{net}.0.1", f"fd00:{net}::1")
+        files = ("swanctl.conf", "vti-updown.toml")
+        self.recipe.install(moon, *(f"hq.{name}" for name in files), "charon.conf", "bird.conf")
+        self.recipe.install(sun, *(f"branch.{name}" for name in files), "charon.conf", "frr.conf")
+
+    def unchanging(self) -> tuple[Host, ...]:
+        return self.moon, self.sun
 
     def daemons(self) -> None:
         bird(self.moon)
@@ -50,7 +56,9 @@ class Site:
         self.moon.start_charon()
 
     def adjacent(self) -> None:
-        """Both protocols are Full at both ends, the routes are there, and packets pass from LAN to LAN, in both families."""
+        """Both protocols are Full at both ends, the routes are there, and packets pass from LAN to
+        LAN, in both families.
+        """
         for protocol in ("ospf4", "ospf6"):
             self.moon.until(ADJACENT["bird"].format(protocol))
         for protocol in ("ip ospf", "ipv6 ospf6"):
@@ -59,9 +67,7 @@ class Site:
             host.until(f"ip route show 10.{net}.0.0/16 | grep -q 'dev xfrm42 proto'")
             host.until(f"ip -6 route show fd00:{net}::/32 | grep -q 'dev xfrm42 proto'")
         before = self.moon.counters("xfrm42")
-        for mine, its in LANS:
-            assert self.lans[0].ping(its, source=mine) == 3
-            assert self.lans[1].ping(mine, source=its) == 3
+        self.both_ways(*LANS, near=self.lan1, far=self.lan2, bound=True)
         received, sent = self.moon.counters("xfrm42")
         assert received - before[0] >= 12 and sent - before[1] >= 12
 
@@ -77,19 +83,18 @@ class Site:
         return host.run("ip", "-o", "link", "show", "xfrm42").partition(":")[0]
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Host("moon", "bird2") as moon, Host("sun", "frr") as sun, Host("lan1") as lan1, Host("lan2") as lan2:
-        yield Site(moon, sun, (lan1, lan2))
+site = WithOspf.fixture(scope="function")
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.recipe("ospf", "strongSwan", "BIRD", "FRR")
 @pytest.mark.parametrize("when_down", ["keep", pytest.param("remove", marks=pytest.mark.slow)])
-def test_ospf_by_itself(site: Site, when_down: str) -> None:
-    """OSPFv2 and OSPFv3, BIRD and FRR, started before charon: Full, routes, packets; again after the tunnel went and came."""
+def test_ospf_by_itself(site: WithOspf, when_down: str) -> None:
+    """OSPFv2 and OSPFv3, BIRD and FRR, started before charon: Full, routes, packets; again after
+    the tunnel went and came.
+    """
     moon, sun = site.moon, site.sun
-    before = [host.network_state() for host in (moon, sun)]
     if when_down == "keep":
         for host in (moon, sun):
             site.recipe.run(host, "vti-updown prepare")
@@ -110,8 +115,7 @@ def test_ospf_by_itself(site: Site, when_down: str) -> None:
     moon.run("swanctl", "--terminate", "--ike", "branch")
     site.alone()
     site.stop()
-    for host, old in zip((moon, sun), before, strict=True):
+    for host in (moon, sun):
         if when_down == "keep":
             site.recipe.run(host, "vti-updown release")
         host.until("! ip link show xfrm42 >/dev/null 2>&1")
-        nothing_left(host, old)

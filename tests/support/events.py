@@ -27,7 +27,10 @@ IPV6 = {"PLUTO_VERB": "up-client-v6", "PLUTO_MY_CLIENT": "fec3::1/128", "PLUTO_P
 
 
 def environment(verb: str = "up-client", **changed: object) -> dict[str, str]:
-    """The recorded environment with `verb`, its selectors of that family, and PLUTO_<name> changed; None leaves it out."""
+    """The recorded environment with `verb`, and the selectors of its family.
+
+    PLUTO_<name> is changed as `changed` says; None leaves it out.
+    """
     found = {**RECORDED, **(IPV6 if verb.endswith("-v6") else {}), "PLUTO_VERB": verb}
     found |= {f"PLUTO_{name}": str(value) for name, value in changed.items()}
     for name, value in changed.items():

@@ -1,14 +1,20 @@
-"""Routing daemons and libreswan on a test's hosts, as Debian starts them: a host made with the package has them."""
+"""Routing daemons and libreswan as Debian starts them, on hosts that have the package."""
 
 import re
 
-from hosts import Host
+from .host import Host
 
 FRR_USERS = {
     "/etc/passwd": "frr:x:65432:65432::/nonexistent:/usr/sbin/nologin\n",
     "/etc/group": "frr:x:65432:\nfrrvty:x:65431:frr\n",
 }
 """What the package's installation adds."""
+
+
+PLUTO = (
+    "/usr/libexec/ipsec/pluto --nofork --config /etc/ipsec.conf --nssdir /run/nss"
+    " --logfile /run/pluto.log"
+)
 
 
 def bird(host: Host, conf: str = "") -> None:
@@ -36,8 +42,7 @@ def pluto(host: Host) -> None:
     """Starts libreswan's pluto with the host's /etc/ipsec.conf and what that includes."""
     host.run("mkdir", "-p", "/run/pluto", "/run/nss")
     host.run("ipsec", "initnss", "--nssdir", "/run/nss")
-    words = ["--nofork", "--config", "/etc/ipsec.conf", "--nssdir", "/run/nss", "--logfile", "/run/pluto.log"]
-    host.start("/usr/libexec/ipsec/pluto", *words)
+    host.start(*PLUTO.split())
     # It answers when it has started addconn, which loads the connections.
     host.until("ipsec whack --trafficstatus >/dev/null 2>&1 && ! pgrep -x addconn >/dev/null")
 
@@ -50,9 +55,13 @@ def stop(host: Host, daemon: str) -> None:
 
 def routes(host: Host) -> set[str]:
     """The networks that the host's BIRD has routes to."""
-    return set(re.findall(r"(?m)^(?:(?:\d+\.){3}\d+/\d+|[0-9a-f:]+::/\d+)", host.run("birdc", "show", "route")))
+    return set(
+        re.findall(
+            r"(?m)^(?:(?:\d+\.){3}\d+/\d+|[0-9a-f:]+::/\d+)", host.run("birdc", "show", "route")
+        )
+    )
 
 
 def bgp_session(host: Host, neighbour: str) -> str:
-    """The TCP connection to a neighbour, by its ports: as long as they are the same, the session is."""
+    """The ports of the TCP connection to a neighbour: while they are the same, the session is."""
     return " ".join(host.run("ss", "-Htn", "state", "established", "dst", neighbour).split()[2:])
