@@ -129,7 +129,9 @@ class Links:
 
     def _created_elsewhere(self, link: Link) -> Applied:
         """Makes the link here and moves it, or finds the one that has its key there."""
-        there = self._observe.same_link(link) or self._made(link, ON_ITS_WAY)
+        there = self._observe.same_link(link)
+        if there is None and not self._is_bound_one_there(link):
+            there = self._made(link, ON_ITS_WAY)
         if there is not None:
             return there
         if self.clear_way():
