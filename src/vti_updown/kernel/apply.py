@@ -87,6 +87,11 @@ class Apply:
             assert old is None or isinstance(old, Link)
             return Outcome(self._links.put(new, old, link))
         assert isinstance(new, Placed) and (old is None or isinstance(old, Placed))
+        if old is not None:
+            # A route may change its link, and is looked for on the one that it had.
+            old_link = known.get(old.link_key)
+            if not old.is_there(self._place(old_link)):
+                old = None
         return new.put(self._place(link), old, last)
 
     def _take_away(self, step: Step, known: Mapping[str, Applied], sure: bool) -> None:

@@ -38,14 +38,9 @@ class ByNetlink(Placed):
     def in_its_place(self, place: Place) -> Foreign | None:
         """What the kernel has in its place; None where that is ours."""
 
-    def is_there(self, place: Place) -> bool:
-        """Whether it still is as we have put it: another may have taken its place since."""
-        del place
-        return True
-
     def put(self, place: Place, old: "Self | None", last: bool) -> Outcome:
         del last
-        if old is None or not old.is_there(place):
+        if old is None:
             if self._is_added(place):
                 return Outcome(Applied(self))
             foreign = self.in_its_place(place)

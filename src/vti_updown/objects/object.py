@@ -203,6 +203,14 @@ class Placed(Object):
         `last` is True where something poorer is better than nothing: it is not tried again.
         """
 
+    def is_there(self, place: Place) -> bool:
+        """Whether it still is as we have put it, in its own place.
+
+        Another may have taken it since, and is not to be replaced.
+        """
+        del place
+        return True
+
     @abstractmethod
     def take_away(self, place: Place, sure: bool) -> None:
         """Takes it away.
