@@ -297,9 +297,8 @@ def test_an_up_that_fails_rolls_back_and_a_down_goes_on(machine, capfd, story):
         about = f"{normal.names[fault.first]} {fault}"
         failed_up = event.verb.startswith("up") and machine.status != 0
         seen = []
-        if (
-            failed_up and not fault.lasts and RESTART not in earlier
-        ):  # else the rest is for the next event
+        # After a fault that lasts, or a restart before, the rest is for the next event.
+        if failed_up and not fault.lasts and RESTART not in earlier:
             seen.append(("at once", view().against(normal.without[0])))
         if event.verb.startswith("down") and fault.code and not fault.lasts:
             done, whole = (

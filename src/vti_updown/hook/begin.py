@@ -5,6 +5,7 @@ It changes records only.
 
 from collections.abc import Iterable
 
+from ..kernel.links import other_marks
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.object import Applied, Object
@@ -165,11 +166,7 @@ def _refuse_other_marks_of_borrowed(link: Link, context: EventContext) -> None:
         return
     if not context.kernel.is_there(applied):
         return
-    name = shown(borrowed.name)
-    marks = f"okey {borrowed.okey}, ikey {borrowed.ikey}"
-    what = f"{name} has these endpoints but {marks}"
-    hint = f"give it the mark, or delete it: ip link del {name}"
-    raise Refusal(what, hint)
+    raise other_marks(borrowed, status=2)
 
 
 def _applied_link(key: str, context: EventContext) -> Applied | None:

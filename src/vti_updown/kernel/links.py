@@ -124,7 +124,7 @@ class Links:
         was = there.object
         assert isinstance(was, Link)
         if there.borrowed and was.marks != link.marks:
-            raise other_marks(was)
+            raise other_marks(was, status=1)
         return there
 
     def _created_elsewhere(self, link: Link) -> Applied:
@@ -231,11 +231,14 @@ class Links:
         return True
 
 
-def other_marks(there: Link) -> Refusal:
-    """A link that somebody else made can be borrowed only with the mark that it has."""
+def other_marks(there: Link, status: int) -> Refusal:
+    """A link that somebody else made can be borrowed only with the mark that it has.
+
+    `status` is 2 where the plan sees it, and 1 where the kernel does.
+    """
     name = shown(there.name)
     what = f"{name} has these endpoints but okey {there.okey}, ikey {there.ikey}"
-    return Refusal(what, f"give it the mark, or delete it: ip link del {name}", 1)
+    return Refusal(what, f"give it the mark, or delete it: ip link del {name}", status)
 
 
 def _ifindex(name: str, namespace: Namespace) -> int:

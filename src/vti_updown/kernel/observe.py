@@ -151,7 +151,7 @@ class Observe:
         if self.namespace.name != OWN and not links:
             return []
         for kind in PLACED:
-            for placed, is_ours in kind.there(self.namespace, links, ()):
+            for placed, is_ours in kind.there(self.namespace, links, None):
                 if is_ours:
                     ours.append(Applied(placed))
         return ours

@@ -140,7 +140,10 @@ class Address(AddressFields, ByNetlink):
 
     @classmethod
     def there(
-        cls, namespace: Namespace, links: Collection[LinkThere], known: Collection["Address"]
+        cls,
+        namespace: Namespace,
+        links: Collection[LinkThere],
+        known: Collection["Address"] | None,
     ) -> Iterator[tuple["Address", bool]]:
         del known
         keys = {link.ifindex: link.key for link in links}

@@ -101,22 +101,17 @@ class MssClamp(MssClampFields, Placed):
 
     @classmethod
     def there(
-        cls, namespace: Namespace, links: Collection[LinkThere], known: Collection["MssClamp"]
+        cls,
+        namespace: Namespace,
+        links: Collection[LinkThere],
+        known: Collection["MssClamp"] | None,
     ) -> Iterator[tuple["MssClamp", bool]]:
         """nft lists one table at a time, so those that are known are looked for, or one for each
         link.
         """
-        likely = [
-            cls(
-                link.key,
-                link.ifname,
-                0,
-                0,
-                namespace.name,
-            )
-            for link in links
-        ]
-        for clamp in known or likely:
+        if known is None:
+            known = [cls(link.key, link.ifname, 0, 0, namespace.name) for link in links]
+        for clamp in known:
             with namespace.within():
                 sizes = _sizes(clamp.ifname)
             if sizes is not None:

@@ -221,12 +221,16 @@ class Placed(Object):
     @classmethod
     @abstractmethod
     def there(
-        cls, namespace: Namespace, links: Collection[LinkThere], known: "Collection[Self]"
+        cls,
+        namespace: Namespace,
+        links: Collection[LinkThere],
+        known: "Collection[Self] | None",
     ) -> "Iterator[tuple[Self, bool]]":
         """Those of this kind that are in a namespace, on these links or on none; and whether each
         is ours.
 
-        A kind that the kernel does not list looks for the ones that are `known`.
+        A kind that the kernel does not list looks for the ones that are `known`, which may be none
+        at all. Where the records were lost, `known` is None, and it looks for what is likely.
         """
 
 

@@ -253,7 +253,10 @@ class Route(RouteFields, ByNetlink):
 
     @classmethod
     def there(
-        cls, namespace: Namespace, links: Collection[LinkThere], known: Collection["Route"]
+        cls,
+        namespace: Namespace,
+        links: Collection[LinkThere],
+        known: Collection["Route"] | None,
     ) -> Iterator[tuple["Route", bool]]:
         """Only ours: a host may have a million others."""
         del known

@@ -170,7 +170,10 @@ class Rule(RuleFields, ByNetlink):
 
     @classmethod
     def there(
-        cls, namespace: Namespace, links: Collection[LinkThere], known: Collection["Rule"]
+        cls,
+        namespace: Namespace,
+        links: Collection[LinkThere],
+        known: Collection["Rule"] | None,
     ) -> Iterator[tuple["Rule", bool]]:
         del links, known
         for told in namespace.dump(RTM_GETRULE, fib_rule_hdr()):

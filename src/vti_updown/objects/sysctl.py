@@ -92,13 +92,18 @@ class Sysctl(SysctlFields, Placed):
 
     @classmethod
     def there(
-        cls, namespace: Namespace, links: Collection[LinkThere], known: Collection["Sysctl"]
+        cls,
+        namespace: Namespace,
+        links: Collection[LinkThere],
+        known: Collection["Sysctl"] | None,
     ) -> Iterator[tuple["Sysctl", bool]]:
         """Without records only disable_policy can be told to be ours: on a link of ours, by its
         value.
         """
         names = {link.key: link.ifname for link in links}
-        for sysctl in known or _disabled_policies(links):
+        if known is None:
+            known = _disabled_policies(links)
+        for sysctl in known:
             ifname = names.get(sysctl.link_key)
             value = None if ifname is None else sysctl._read(namespace, ifname)
             if value is not None:
