@@ -539,8 +539,7 @@ def test_charon_stopped(site):
     """charon stopped takes all tunnels down."""
     site.up("gw")
     with stream(site, "gw") as hook:
-        site.moon.run("ipsec", "stop")
-        site.moon.daemon.wait(30)
+        site.moon.stop_charon()
     assert hook.tail > 0
     site.as_before()
     start(site)

@@ -125,8 +125,7 @@ def test_two_child_sas_share_the_link_and_go_in_either_order(site, order):
 def test_charon_stopped_takes_all_away(site):
     """An orderly stop sends every down."""
     site.up("gw", 2)
-    site.moon.run("ipsec", "stop")
-    site.moon.daemon.wait(30)
+    site.moon.stop_charon()
     assert "updown: gw: vti" in site.moon.log()
     site.as_before()
     site.moon.charon(conf=MOON_CONF, secrets=SECRETS, charon=MOON_STRONGSWAN % "no")
