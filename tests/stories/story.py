@@ -186,8 +186,8 @@ class PaperKernel:
     def close(self) -> None:
         """There is no socket."""
 
-    def cookie(self) -> int:
-        return 1
+    def identity(self) -> str:
+        return "1-boot"
 
     # Answers
 
@@ -217,6 +217,9 @@ class PaperKernel:
         return None if device is None else device.ifindex
 
     # Steps
+
+    def now(self, _step: Step, _known: Mapping[str, Applied]) -> None:
+        """Nothing is there before us, and a sysctl is 0."""
 
     def take(
         self, step: Step, known: Mapping[str, Applied], _sure: bool = True, _last: bool = False

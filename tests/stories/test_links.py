@@ -288,7 +288,7 @@ def test_netns_takes_the_link_and_all_that_is_on_it(story: Story) -> None:
         ip netns exec office sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         ip -n office addr add 10.3.0.1/32 dev xfrm42
         ip -n office route add 0.0.0.0/0 dev xfrm42 proto 50 src 10.3.0.1
-        ip netns exec office nft 'table inet vti-updown-xfrm42; delete table inet vti-updown-xfrm42; table inet vti-updown-xfrm42 { chain postrouting { type filter hook postrouting priority mangle; oifname "xfrm42" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; oifname "xfrm42" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; chain prerouting { type filter hook prerouting priority mangle; iifname "xfrm42" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; iifname "xfrm42" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; }'
+        ip netns exec office nft 'table inet vti-updown-xfrm42; delete table inet vti-updown-xfrm42; table inet vti-updown-xfrm42 { comment "vti-updown"; chain postrouting { type filter hook postrouting priority mangle; oifname "xfrm42" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; oifname "xfrm42" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; chain prerouting { type filter hook prerouting priority mangle; iifname "xfrm42" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; iifname "xfrm42" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; }'
         log: gw: xfrm42 up, 192.168.0.1 → 192.168.0.2, if_id 42, 10.3.0.1/32, 0.0.0.0/0
     """)
     assert story.down(**XFRM) == told("""
@@ -377,7 +377,7 @@ def test_mss_clamps_tcp_in_both_directions(story: Story) -> None:
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
-        nft 'table inet vti-updown-vti1; delete table inet vti-updown-vti1; table inet vti-updown-vti1 { chain postrouting { type filter hook postrouting priority mangle; oifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; oifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; chain prerouting { type filter hook prerouting priority mangle; iifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; iifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; }'
+        nft 'table inet vti-updown-vti1; delete table inet vti-updown-vti1; table inet vti-updown-vti1 { comment "vti-updown"; chain postrouting { type filter hook postrouting priority mangle; oifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; oifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; chain prerouting { type filter hook prerouting priority mangle; iifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1366; iifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1346; }; }'
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32
     """)
     assert story.down() == told("""
@@ -396,7 +396,7 @@ def test_mss_may_be_a_number(story: Story) -> None:
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
-        nft 'table inet vti-updown-vti1; delete table inet vti-updown-vti1; table inet vti-updown-vti1 { chain postrouting { type filter hook postrouting priority mangle; oifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; oifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; chain prerouting { type filter hook prerouting priority mangle; iifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; iifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; }'
+        nft 'table inet vti-updown-vti1; delete table inet vti-updown-vti1; table inet vti-updown-vti1 { comment "vti-updown"; chain postrouting { type filter hook postrouting priority mangle; oifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; oifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; chain prerouting { type filter hook prerouting priority mangle; iifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; iifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; }'
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32
     """)
 

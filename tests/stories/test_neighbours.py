@@ -161,7 +161,7 @@ def test_a_setting_is_not_for_a_borrowed_link(story: Story) -> None:
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         sysctl -w net.ipv4.conf.vti1.rp_filter=2
         ip addr add 10.3.0.1/32 dev vti1
-        nft 'table inet vti-updown-vti1; delete table inet vti-updown-vti1; table inet vti-updown-vti1 { chain postrouting { type filter hook postrouting priority mangle; oifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; oifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; chain prerouting { type filter hook prerouting priority mangle; iifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; iifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; }'
+        nft 'table inet vti-updown-vti1; delete table inet vti-updown-vti1; table inet vti-updown-vti1 { comment "vti-updown"; chain postrouting { type filter hook postrouting priority mangle; oifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; oifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; chain prerouting { type filter hook prerouting priority mangle; iifname "vti1" meta nfproto ipv4 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; iifname "vti1" meta nfproto ipv6 tcp flags & (syn | rst) == syn tcp option maxseg size set 1200; }; }'
         log: gw: ipsec0 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32
     """)
     assert story.down() == told("""

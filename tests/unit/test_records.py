@@ -42,20 +42,20 @@ def test_the_newest_reference_decides(records):
 
 def test_a_step_in_progress_is_not_sure_and_keeps_the_ifindex(records):
     """A death in the middle finds the link by it."""
-    records.applied.done(Step(None, LINK), ifindex=7)
+    records.applied.put(Applied(LINK, True, 7))
     changed = LINK._replace(okey=9)
     records.applied.expect([Step(LINK, changed)])
     assert records.applied.of([LINK.key]) == {LINK.key: Applied(changed, False, 7)}
-    assert records.applied.unsure() == [LINK.key]
+    assert records.applied.in_doubt() == [LINK.key]
 
 
 def test_all_that_stands_on_a_link_is_in_doubt_while_it_goes(records):
     """One request takes all of it away."""
     for wish in (LINK, POLICY, ONE, NET, OTHER):
-        records.applied.done(Step(None, wish))
+        records.applied.put(Applied(wish))
     records.applied.expect([Step(LINK, None)])
-    assert set(records.applied.unsure()) == {LINK.key, POLICY.key, ONE.key, NET.key}
-    records.applied.done(Step(LINK, None))
+    assert set(records.applied.in_doubt()) == {LINK.key, POLICY.key, ONE.key, NET.key}
+    records.applied.removed(LINK)
     assert list(records.applied.of([LINK.key, POLICY.key, ONE.key, NET.key, OTHER.key])) == [
         OTHER.key
     ]
@@ -63,14 +63,14 @@ def test_all_that_stands_on_a_link_is_in_doubt_while_it_goes(records):
 
 def test_a_borrowed_links_objects_go_by_their_own_steps(records):
     """What could not be taken from it still finds it on record."""
-    records.applied.done(Step(None, LINK), 7, borrowed=True)
-    records.applied.done(Step(None, ONE))
-    records.applied.done(Step(LINK, None), borrowed=True)
+    records.applied.put(Applied(LINK, True, 7, borrowed=True))
+    records.applied.put(Applied(ONE))
+    records.applied.removed(LINK, borrowed=True)
     assert set(records.applied.of([LINK.key, ONE.key])) == {LINK.key, ONE.key}, (
         "the address could not be taken from it"
     )
-    records.applied.done(Step(ONE, None))
-    records.applied.done(Step(LINK, None), borrowed=True)
+    records.applied.removed(ONE)
+    records.applied.removed(LINK, borrowed=True)
     assert records.applied.of([LINK.key, ONE.key]) == {}
 
 
@@ -80,7 +80,7 @@ def test_a_clamp_follows_its_moved_link_without_a_wish(records):
     """
     clamp = MssClamp(LINK.key, LINK.name, 1300, 1280)
     for applied in (LINK, ONE, clamp):
-        records.applied.done(Step(None, applied), 7 if applied is LINK else None)
+        records.applied.put(Applied(applied, True, 7 if applied is LINK else None))
     moved = LINK._replace(remote=ip_address("192.168.0.9"))
     there = [
         moved.key,
@@ -142,20 +142,20 @@ def test_known_ids_are_forgotten_in_time(records):
 def test_only_what_was_committed_is_there_next_time(tmp_path):
     """A process that dies loses what it had not committed."""
     directory = str(tmp_path / "records")
-    with opened(1, directory) as records:
+    with opened("1", directory) as records:
         records.references.add(UP, [LINK])
         records.commit()
         records.references.add(UP, [LINK])
-    with opened(1, directory) as records:
+    with opened("1", directory) as records:
         assert len(records.references.lives(UP)) == 1
-    with opened(2, directory) as records:
+    with opened("2", directory) as records:
         assert records.references.lives(UP) == []
 
 
 def test_only_the_owner_can_enter_or_read(tmp_path):
     """Directory and files are for one user alone."""
     directory = tmp_path / "records"
-    with opened(1, str(directory)) as records:
+    with opened("1", str(directory)) as records:
         records.commit()
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
@@ -174,7 +174,7 @@ def test_a_damaged_file_is_set_aside(tmp_path, content):
     directory = tmp_path / "records"
     directory.mkdir(0o700)
     (directory / "1.sqlite").write_bytes(content)
-    with opened(1, str(directory)) as records:
+    with opened("1", str(directory)) as records:
         records.references.add(UP, [LINK])
         records.commit()
     assert (directory / "1.sqlite.damaged").exists() == bool(content)
@@ -183,12 +183,12 @@ def test_a_damaged_file_is_set_aside(tmp_path, content):
 def test_a_file_of_another_version_is_set_aside(tmp_path):
     """An upgrade must not stop a tunnel."""
     directory = tmp_path / "records"
-    with opened(1, str(directory)):
+    with opened("1", str(directory)):
         pass
     with sqlite3.connect(directory / "1.sqlite") as database:
         database.execute("PRAGMA user_version = 99")
-    with opened(1, str(directory)) as records:
-        assert records.applied.unsure() == []
+    with opened("1", str(directory)) as records:
+        assert records.applied.in_doubt() == []
     assert (directory / "1.sqlite.damaged").exists()
 
 
@@ -197,7 +197,7 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path):
     directory = tmp_path / "records"
     directory.mkdir()
     directory.chmod(0o777)
-    with pytest.raises(RecordsError, match="is not ours alone"), opened(1, str(directory)):
+    with pytest.raises(RecordsError, match="is not ours alone"), opened("1", str(directory)):
         pass
 
 
@@ -209,7 +209,7 @@ def test_a_planted_symlink_is_not_followed(tmp_path, planted):
     directory.mkdir(0o700)
     (directory / planted).symlink_to(target)
     try:
-        with opened(1, str(directory)) as records:
+        with opened("1", str(directory)) as records:
             records.commit()
     except RecordsError as error:
         assert planted == "1.lock" and error.message.startswith("cannot write")
@@ -222,18 +222,18 @@ def test_a_holder_that_hangs_is_named_after_a_bounded_wait(tmp_path):
     code = (
         f"import sys\nsys.path[:0] = {sys.path!r}\nfrom vti_updown.records.records import opened\n"
     )
-    code += f"with opened(1, {directory!r}):\n print('held', flush=True)\n sys.stdin.read()"
+    code += f"with opened('1', {directory!r}):\n print('held', flush=True)\n sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(RecordsError) as caught, opened(1, directory, seconds=0.2):
+        with pytest.raises(RecordsError) as caught, opened("1", directory, seconds=0.2):
             pass
         assert caught.value.message == f"PID {holder.pid} has held our records for 0.2 s"
         holder.kill()
-    with opened(1, directory, seconds=5) as records:
-        assert records.applied.unsure() == []
+    with opened("1", directory, seconds=5) as records:
+        assert records.applied.in_doubt() == []
 
 
 def test_a_directory_that_cannot_be_made_says_so(tmp_path):
@@ -241,7 +241,7 @@ def test_a_directory_that_cannot_be_made_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(RecordsError, match="cannot write"),
-        opened(1, str(tmp_path / "file" / "records")),
+        opened("1", str(tmp_path / "file" / "records")),
     ):
         pass
     assert os.listdir(tmp_path) == ["file"]

@@ -6,7 +6,6 @@ Each prints the commands that it stood for.
 from collections.abc import Iterator
 
 from ..hook import caller as callers
-from ..objects.registry import Step
 from ..records.records import Records
 from ..records.references import ALL
 from ..text import Refusal
@@ -81,9 +80,9 @@ def _end_all(work: Session) -> list[str]:
     """Ends every reference, and returns every key, of what is on no record, too."""
     records = work.records
     records.references.end_all()
+    records.applied.drop_unreadable()
     for applied in work.kernel.ours():
         key = applied.object.key
         if not records.applied.of([key]):
-            put = Step(None, applied.object)
-            records.applied.done(put, applied.ifindex)
+            records.applied.put(applied)
     return records.every_key()

@@ -83,7 +83,7 @@ def session(is_dry_run: bool) -> Iterator[Session]:
 
 
 def _records(kernel: Kernel, is_dry_run: bool) -> AbstractContextManager[Records]:
-    namespace = kernel.cookie()
+    namespace = kernel.identity()
     if not is_dry_run:
         return opened(namespace)
     copy = snapshot(namespace)

@@ -78,7 +78,7 @@ def _recorded(
 ) -> Report:
     """Does the event with the records locked, or on a copy of them if they cannot be used."""
     try:
-        with opened(kernel.cookie()) as records:
+        with opened(kernel.identity()) as records:
             # What the records raise, they raise before the first step: see reconcile().
             try:
                 return _done(event, load_settings, records, kernel)
@@ -102,10 +102,13 @@ def _done(
 ) -> Report:
     context = _context(event, load_settings, records, kernel)
     report = _up_or_down(context)
-    if not records.is_damaged:
-        return report
-    remade = "so they were set aside and made anew from the kernel"
-    return report.with_warning(f"the records were damaged, {remade}")
+    if records.is_damaged:
+        remade = "so they were set aside and made anew from the kernel"
+        return report.with_warning(f"the records were damaged, {remade}")
+    for key in records.unreadable:
+        kept = "cannot be read, so it stays as it is until vti-updown flush"
+        return report.with_warning(f"the record of {shown(key, 50)} {kept}")
+    return report
 
 
 def _up_or_down(context: EventContext) -> Report:
@@ -142,7 +145,7 @@ def _unrecorded(
 
     What a later event must know, it adopts from the kernel.
     """
-    with closing(snapshot(kernel.cookie())) as records:
+    with closing(snapshot(kernel.identity())) as records:
         report = _done(event, load_settings, records, kernel)
     return report.with_warning(f"not recorded: {obstacle}")
 
@@ -286,7 +289,7 @@ def _former_link(change: Change, context: EventContext) -> FormerLink | None:
 
 def rehearse(event: Event, load_settings: LoadSettings) -> Rehearsal:
     """What `run` would do, found on a copy of the records."""
-    with closing(Kernel()) as kernel, closing(snapshot(kernel.cookie())) as records:
+    with closing(Kernel()) as kernel, closing(snapshot(kernel.identity())) as records:
         context = _context(event, load_settings, records, kernel)
         change = _rehearsed(context)
         keys = with_doubts(change.keys, records, kernel)

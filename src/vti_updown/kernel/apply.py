@@ -76,11 +76,17 @@ class Apply:
             if step.new is None:
                 self._take_away(step, known, sure)
                 return Outcome(None)
-            return self._put(step, known, last)
+            return self._put(step, known, sure, last)
         except OSError as error:
             raise _refused(step, error) from None
 
-    def _put(self, step: Step, known: Mapping[str, Applied], last: bool) -> Outcome:
+    def _put(
+        self,
+        step: Step,
+        known: Mapping[str, Applied],
+        sure: bool,
+        last: bool,
+    ) -> Outcome:
         new, old = step.new, step.old
         link = known.get(step.object.link_key)
         if isinstance(new, Link):
@@ -90,9 +96,10 @@ class Apply:
         if old is not None:
             # A route may change its link, and is looked for on the one that it had.
             old_link = known.get(old.link_key)
-            if not old.is_there(self._place(old_link)):
+            if not old.is_there(place_of(self._namespace, old_link)):
                 old = None
-        return new.put(self._place(link), old, last)
+        place = place_of(self._namespace, link, step.before, is_in_doubt=not sure)
+        return new.put(place, old, last)
 
     def _take_away(self, step: Step, known: Mapping[str, Applied], sure: bool) -> None:
         """Takes an object away. One that is gone already is taken away."""
@@ -102,16 +109,24 @@ class Apply:
             if isinstance(old, Link):
                 self._links.take_away(link)
             elif isinstance(old, Placed):
-                old.take_away(self._place(link), sure)
+                place = place_of(self._namespace, link, step.before)
+                old.take_away(place, sure)
         except OSError as error:
             if error.errno not in GONE:
                 raise
 
-    def _place(self, link: Applied | None) -> Place:
-        ifname = ""
-        if link is not None and isinstance(link.object, Link):
-            ifname = link.object.name
-        return Place(self._namespace, link, ifname)
+
+def place_of(
+    namespace: Namespace,
+    link: Applied | None,
+    before: str | None = None,
+    is_in_doubt: bool = False,
+) -> Place:
+    """The place of an object on this link, or on none."""
+    ifname = ""
+    if link is not None and isinstance(link.object, Link):
+        ifname = link.object.name
+    return Place(namespace, link, ifname, before, is_in_doubt)
 
 
 def _refused(step: Step, error: OSError) -> KernelError:

@@ -4,14 +4,14 @@ sockets.
 
 from collections.abc import Mapping
 
-from ..objects.object import Applied, Outcome
+from ..objects.object import Applied, Outcome, Placed
 from ..objects.registry import Step
 from ..text import Refusal
 from . import namespace
-from .apply import Apply
+from .apply import Apply, place_of
 from .links import Links
 from .lookup import Lookup
-from .namespace import OWN, Namespace
+from .namespace import OWN, Namespace, OutOfSight
 from .observe import Observe
 
 
@@ -23,9 +23,13 @@ class Kernel:
         self._home = self._namespace(OWN)
         self.lookup = Lookup(self._home)
 
-    def cookie(self) -> int:
-        """What tells charon's own namespace from every other."""
-        return self._home.socket.namespace()
+    def identity(self) -> str:
+        """What tells charon's own namespace from every other, of this boot and of others.
+
+        The namespace that a machine boots with has the same cookie each time.
+        """
+        cookie = self._home.socket.namespace()
+        return f"{cookie}-{namespace.this_boot()}"
 
     def observe(self, netns: str = OWN) -> Observe:
         """What looks at a namespace."""
@@ -47,9 +51,23 @@ class Kernel:
         links = Links(observe, self.observe(), self.lookup)
         return Apply(observe.namespace, links).take(step, known, sure, last)
 
+    def now(self, step: Step, known: Mapping[str, Applied]) -> str | None:
+        """What is in the place of an object that is to be put there, as `Applied.before` has it."""
+        new = step.new
+        link = known.get(step.object.link_key)
+        if not isinstance(new, Placed) or link is None or link.ifindex is None:
+            return None
+        place = place_of(self._namespace(new.netns), link)
+        return new.now(place)
+
     def is_there(self, link: Applied) -> bool:
-        """Whether a link that was applied is there, whatever its name is now."""
-        return self.observe(link.object.netns).is_there(link)
+        """Whether a link that was applied is there, whatever its name is now.
+
+        Raises OutOfSight if its namespace cannot be looked into.
+        """
+        netns = link.object.netns
+        self._namespace(netns).look()
+        return self.observe(netns).is_there(link)
 
     def ours(self) -> list[Applied]:
         """All of ours, in every namespace that has a name."""
@@ -70,7 +88,11 @@ class Kernel:
             by_netns.setdefault(was.object.netns, {})[key] = was
         keys: list[str] = []
         for netns, there in by_netns.items():
-            keys += self.observe(netns).astray(there)
+            try:
+                self._namespace(netns).look()
+                keys += self.observe(netns).astray(there)
+            except OutOfSight:
+                keys += there
         return keys
 
     def _namespace(self, name: str) -> Namespace:

@@ -11,7 +11,17 @@ from ..netlink import (
     attributes,
     message,
 )
-from ..objects.link import GROUP, IFF_MULTICAST, IFF_UP, Link, ifinfmsg
+from ..objects.link import (
+    GROUP,
+    IFF_MULTICAST,
+    IFF_UP,
+    IN6_ADDR_GEN_MODE_NONE,
+    Link,
+    ifinfmsg,
+    kernels_choice,
+    read_choice,
+    vrf_table,
+)
 from ..objects.object import Applied
 from ..text import Refusal, shown
 from . import vti_ioctl
@@ -23,7 +33,6 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from typing import Any
 
-IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
 ON_ITS_WAY = "vti-updown-new"
 """What a link is called that was made here and is to be moved.
 
@@ -63,9 +72,11 @@ class Links:
         was, ifindex = there.object, there.ifindex
         assert isinstance(was, Link) and ifindex is not None
         if link.own_link_local != was.own_link_local or (old is None and link.own_link_local):
-            self._set_link_local_mode(ifindex, link)
-        self._namespace.request(RTM_NEWLINK, self._change(link, was, ifindex))
-        return Applied(link._replace(name=was.name), True, ifindex)
+            self._set_link_local_mode(ifindex, link, there.before)
+        wanted = link.with_undone(old, there.before)
+        self._namespace.request(RTM_NEWLINK, self._change(wanted, was, ifindex))
+        put = link._replace(name=was.name)
+        return Applied(put, True, ifindex, before=there.before)
 
     def _in_its_place(self, link: Link, old: Link | None, known: Applied | None) -> Applied:
         """What is to become the link: the one that is known, one with its key, or one made now."""
@@ -78,9 +89,11 @@ class Links:
             return known._replace(object=there)  # It is not known how much was done of it.
         return known
 
-    def _set_link_local_mode(self, ifindex: int, link: Link) -> None:
+    def _set_link_local_mode(self, ifindex: int, link: Link, before: str | None) -> None:
         """Says which link-local address the kernel makes when the link is set up."""
-        mode = IN6_ADDR_GEN_MODE_NONE if link.own_link_local else IN6_ADDR_GEN_MODE_EUI64
+        mode = IN6_ADDR_GEN_MODE_NONE
+        if not link.own_link_local:
+            mode = read_choice(before).link_local_mode
         inet6 = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", mode)]}
         wanted = message(ifinfmsg, index=ifindex)
         wanted["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET6", inet6)]})]
@@ -93,7 +106,7 @@ class Links:
         wanted["change"] = IFF_UP | IFF_MULTICAST
         master = info = None
         if link.changes_vrf(was):
-            master = _ifindex(link.master, self._namespace)
+            master = _ifindex_of_vrf(link.master, self._namespace)
         if link.kernel_identity != was.kernel_identity:
             info = link.info(self._lookup.device(link))
         wanted["attrs"] = attributes(
@@ -172,7 +185,9 @@ class Links:
             name = link.name
         made = self._namespace.link(name)
         if made is not None:
-            return Applied(link._replace(own_link_local=False), True, made["index"])
+            choice = kernels_choice(made)
+            plain = link._replace(own_link_local=False)
+            return Applied(plain, True, made["index"], before=str(choice))
         # The kernel has named it, or somebody, udev perhaps, has renamed it since.
         renamed = self._observe.same_link(link)
         if renamed is None:
@@ -185,7 +200,7 @@ class Links:
             (
                 ("IFLA_IFNAME", name),
                 ("IFLA_GROUP", GROUP),
-                ("IFLA_MASTER", _ifindex(link.master, self._home.namespace) or None),
+                ("IFLA_MASTER", _ifindex_of_vrf(link.master, self._home.namespace) or None),
                 ("IFLA_LINKINFO", link.info(self._lookup.device(link))),
             )
         )
@@ -241,13 +256,16 @@ def other_marks(there: Link, status: int) -> Refusal:
     return Refusal(what, f"give it the mark, or delete it: ip link del {name}", status)
 
 
-def _ifindex(name: str, namespace: Namespace) -> int:
-    """The ifindex of a link that a setting names; 0 for no name."""
+def _ifindex_of_vrf(name: str, namespace: Namespace) -> int:
+    """The ifindex of a VRF that a setting names; 0 for no name.
+
+    A link of another kind may have its name by now.
+    """
     if not name:
         return 0
     told = namespace.link(name)
-    if told is None:
-        raise OSError(errno.ENODEV, f"there is no link {shown(name)}")
+    if told is None or vrf_table(told) is None:
+        raise OSError(errno.ENODEV, f"there is no VRF {shown(name)}")
     return int(told["index"])
 
 

@@ -12,13 +12,19 @@ from typing import Any
 
 from ..netlink import NLM_F_DUMP, RTM_GETLINK, NetlinkError, Socket
 from ..objects.link import ifinfmsg
-from ..text import shown
+from ..text import Refusal, shown
 
 FOLDER = "/run/netns"
 """Where `ip netns` keeps its names."""
 CLONE_NEWNET = 0x40000000
 OWN = ""
 """The name of the namespace that this process is in: charon's own."""
+
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+"""A number that is drawn anew at each boot (random(4))."""
+BOOT_ID_LETTERS = 8
+"""As much of it as tells one boot from the next."""
 
 
 class Namespace:
@@ -35,6 +41,17 @@ class Namespace:
             with self.within():
                 self._opened = Socket()
         return self._opened
+
+    def look(self) -> None:
+        """Raises OutOfSight where it is there, and we cannot look into it."""
+        try:
+            _ = self.socket
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if self.name == OWN:
+                raise
+            raise _out_of_sight(self.name, error) from None
 
     def request(self, kind: int, wanted: Any, flags: int = 0) -> list[Any]:
         """Raises OSError where the kernel refuses, or the namespace is not there."""
@@ -81,6 +98,25 @@ class Namespace:
             self._opened.close()
 
 
+class OutOfSight(Refusal):
+    """A namespace that is there, and that we cannot look into: status 1."""
+
+
+def _out_of_sight(name: str, error: OSError) -> OutOfSight:
+    netns = shown(name, 20)
+    what = f"cannot look into network namespace {netns}: {shown(error.strerror, 40)}"
+    return OutOfSight(what, f"see ls -l {FOLDER}/{netns}; it needs CAP_SYS_ADMIN", 1)
+
+
+def this_boot() -> str:
+    """What tells this boot from others. Empty if /proc does not say."""
+    try:
+        with open(BOOT_ID, encoding="ascii") as file:
+            return file.read(BOOT_ID_LETTERS)
+    except OSError:
+        return ""
+
+
 def names() -> list[str]:
     """All that `ip netns` knows."""
     try:
@@ -113,7 +149,8 @@ def home() -> Iterator[int]:
 @contextlib.contextmanager
 def opened(name: str) -> Iterator[int]:
     """A file descriptor of a namespace. Raises OSError where there is none of this name."""
-    there = os.open(f"{FOLDER}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    # What is no namespace may be a pipe, which would be waited for.
+    there = os.open(f"{FOLDER}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield there
     finally:

@@ -1,5 +1,6 @@
 """An address of a link."""
 
+import os
 import socket
 from collections.abc import Collection, Iterator
 from ipaddress import ip_address, ip_interface
@@ -138,6 +139,11 @@ class Address(AddressFields, ByNetlink):
                 return None if told.get_attr("IFA_PROTO") == PROTOCOL else HARMLESS
         return HARMLESS
 
+    def take_away(self, place: Place, sure: bool) -> None:
+        """On a borrowed link, somebody else may have put the same address since."""
+        trusted = sure and not (place.is_borrowed and _tells_protocols())
+        super().take_away(place, trusted)
+
     @classmethod
     def there(
         cls,
@@ -152,6 +158,13 @@ class Address(AddressFields, ByNetlink):
             if link_key is not None and own_address(told):
                 is_ours = told.get_attr("IFA_PROTO") == PROTOCOL
                 yield read_address(told, link_key), is_ours
+
+
+def _tells_protocols() -> bool:
+    """Whether the kernel keeps the protocol number of an address, as from Linux 5.18 on."""
+    release = os.uname().release
+    major, minor, *_ = release.replace("-", ".").split(".")
+    return (int(major), int(minor)) >= (5, 18)
 
 
 def own_address(told: Any) -> Any:

@@ -16,6 +16,7 @@ GROUP = 0x767469
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
 IFF_UP, IFF_MULTICAST = 1, 0x1000
+IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
 
 
 class VrfData(nla):  # type: ignore[misc]
@@ -118,6 +119,25 @@ class LinkFields(NamedTuple):
     """Whether the kernel shall make no IPv6 link-local address of its own."""
 
 
+class KernelsChoice(NamedTuple):
+    """What the kernel chose for a link when it was made, and settings may change."""
+
+    mtu: int
+    link_local_mode: int
+    """Which IPv6 link-local address the kernel makes (IFLA_INET6_ADDR_GEN_MODE)."""
+
+    def __str__(self) -> str:
+        return f"{self.mtu} {self.link_local_mode}"
+
+
+def read_choice(text: str | None) -> KernelsChoice:
+    """What `str` made of a choice. Without it, the MTU is 0: not known."""
+    if text is None:
+        return KernelsChoice(0, IN6_ADDR_GEN_MODE_EUI64)
+    mtu, mode = text.split()
+    return KernelsChoice(int(mtu), int(mode))
+
+
 class Link(LinkFields, Object):
     """A tunnel interface. A VTI is known by its endpoints: a second one with the same is EEXIST,
     whatever its keys.
@@ -206,6 +226,22 @@ class Link(LinkFields, Object):
             device=new.device,
         )
 
+    @property
+    def leaves_open(self) -> bool:
+        """It may leave the MTU to the kernel."""
+        return not self.mtu
+
+    def with_opinion_of(self, older: Object) -> "Link":
+        if not isinstance(older, Link):
+            return self
+        return self._replace(mtu=older.mtu)
+
+    def with_undone(self, old: "Link | None", before: str | None) -> "Link":
+        """The MTU goes back to the kernel's choice, if a setting had changed it."""
+        if self.mtu or old is None or not old.mtu:
+            return self
+        return self._replace(mtu=read_choice(before).mtu)
+
     def commands(self, old: "Link | None", ifname: str) -> list[str]:
         name = quote(ifname)
         multicast = " multicast on" if self.multicast else ""
@@ -265,6 +301,15 @@ def read_link(told: Any | None, netns: str = "") -> Link | None:
         multicast=bool(told["flags"] & IFF_MULTICAST),
         **kind.read(data),
     )
+
+
+def kernels_choice(told: Any) -> KernelsChoice:
+    """What the message of a link tells of the kernel's choice."""
+    inet6 = told.get_attr("IFLA_AF_SPEC").get_attr("AF_INET6")
+    mode = None
+    if inet6 is not None:
+        mode = inet6.get_attr("IFLA_INET6_ADDR_GEN_MODE")
+    return KernelsChoice(told.get_attr("IFLA_MTU"), mode or IN6_ADDR_GEN_MODE_EUI64)
 
 
 def underlying(told: Any) -> int:

@@ -15,6 +15,8 @@ from .object import Applied, Foreign, LinkThere, Namespace, Outcome, Place, Plac
 NFT_SECONDS = 10
 """How long `nft` may take."""
 NFT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+OURS = "vti-updown"
+"""The comment of our tables, by which they are told from others of the same name."""
 SIZE_RULES = 4
 """Rules of our table that set a size: for each family, out and in."""
 
@@ -61,7 +63,8 @@ class MssClamp(MssClampFields, Placed):
         """
         out = self._chain("postrouting", "oifname")
         back = self._chain("prerouting", "iifname")
-        return f"{self._removal_script}; table inet {_table(self.ifname)} {{ {out}{back}}}"
+        table = f"table inet {_table(self.ifname)}"
+        return f'{self._removal_script}; {table} {{ comment "{OURS}"; {out}{back}}}'
 
     def _chain(self, hook: str, way: str) -> str:
         rules = self._rule(way, 4, self.ipv4) + self._rule(way, 6, self.ipv6)
@@ -89,6 +92,8 @@ class MssClamp(MssClampFields, Placed):
             hint = "use letters, digits, - and _"
             return _no_clamp(f"nft cannot name the link {shown(clamp.ifname)}: {hint}")
         with place.namespace.within():
+            if _is_anothers(clamp.ifname):
+                return _no_clamp(f"nft has a table {_table(clamp.ifname)} that is not ours")
             answer = _nft(clamp._script)
         if answer is None:
             return _no_clamp("there is no nft: install nftables")
@@ -97,7 +102,8 @@ class MssClamp(MssClampFields, Placed):
     def take_away(self, place: Place, sure: bool) -> None:
         del sure
         with place.namespace.within():
-            _nft(self._removal_script)
+            if not _is_anothers(self.ifname):
+                _nft(self._removal_script)
 
     @classmethod
     def there(
@@ -134,16 +140,27 @@ def _table(ifname: str) -> str:
     return f"vti-updown-{ifname}"
 
 
+def _is_anothers(ifname: str) -> bool:
+    """Whether there is a table in the place of ours, and somebody else made it."""
+    listing = _listing(ifname)
+    return bool(listing) and f'comment "{OURS}"' not in listing
+
+
+def _listing(ifname: str) -> str:
+    """The table of a clamp, as nft lists it. Empty if there is none."""
+    try:
+        return _nft(f"list table inet {_table(ifname)}") or ""
+    except OSError:
+        return ""
+
+
 def _sizes(ifname: str) -> tuple[int, int] | None:
     """The sizes that a clamp has set for IPv4 and IPv6; None where its table is not there, or not
     as it was put.
     """
     if not _takes(ifname):
         return None
-    try:
-        listing = _nft(f"list table inet {_table(ifname)}") or ""
-    except OSError:
-        return None
+    listing = _listing(ifname)
     sizes = _numbers_behind("size", "set", listing.split())
     if len(sizes) != SIZE_RULES:
         return None

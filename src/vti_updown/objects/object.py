@@ -103,6 +103,29 @@ class Object(ABC):
         """Its place among those of its kind: lower ones are put first, and taken away last."""
         return 0
 
+    def as_before(self, before: str | None) -> "Self | None":
+        """What was there before us, for a kind that the kernel always has a value for.
+
+        None if there was nothing, so that undo takes it away. `before` is as in `Applied`.
+        """
+        del before
+        return None
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether it has no opinion on something that another wish for its key may have."""
+        return False
+
+    def with_opinion_of(self, older: "Object") -> "Self":
+        """The object, and where it has no opinion, that of an older wish for its key."""
+        del older
+        return self
+
+    def with_undone(self, old: "Self | None", before: str | None) -> "Self":
+        """The object with what `old` had changed, and it leaves to the kernel, as it was before."""
+        del old, before
+        return self
+
     def goes_along(self, lost: "Object", staying: Collection["Object"]) -> bool:
         """Whether the kernel takes it away, or spoils it, when `lost` is removed while `staying`
         stays.
@@ -130,6 +153,11 @@ class Applied(NamedTuple):
     """A link's ifindex. A namespace gives it out again only once the link is gone."""
     borrowed: bool = False
     """A link that somebody else made: it is used, never changed and never deleted."""
+    before: str | None = None
+    """What was there before us, in words of the object's kind: undo goes back to it.
+
+    None if there was nothing, or if it is not known.
+    """
 
 
 class Foreign(NamedTuple):
@@ -162,13 +190,24 @@ class LinkThere(NamedTuple):
 class Place:
     """Where a step is taken: a namespace, and the link that the object is about."""
 
-    __slots__ = ("ifname", "link", "namespace")
+    __slots__ = ("before", "ifname", "is_in_doubt", "link", "namespace")
 
-    def __init__(self, namespace: Namespace, link: Applied | None, ifname: str = "") -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        link: Applied | None,
+        ifname: str = "",
+        before: str | None = None,
+        is_in_doubt: bool = False,
+    ) -> None:
         self.namespace = namespace
         self.link = link
         self.ifname = ifname
         """The link's name, as far as is known."""
+        self.before = before
+        """What was there before us, as `Applied` has it."""
+        self.is_in_doubt = is_in_doubt
+        """Whether an event that died may have been at work here."""
 
     @property
     def known_ifindex(self) -> int | None:
@@ -202,6 +241,11 @@ class Placed(Object):
 
         `last` is True where something poorer is better than nothing: it is not tried again.
         """
+
+    def now(self, place: Place) -> str | None:
+        """What is there before it is put for the first time, as `Applied.before` has it."""
+        del place
+        return None
 
     def is_there(self, place: Place) -> bool:
         """Whether it still is as we have put it, in its own place.

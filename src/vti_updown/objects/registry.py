@@ -31,6 +31,8 @@ class Step(NamedTuple):
 
     old: Object | None
     new: Object | None
+    before: str | None = None
+    """What was there before us, as `Applied` has it."""
 
     @property
     def object(self) -> Object:
@@ -71,14 +73,28 @@ def write(wish: Object) -> str:
 
 
 def read(text: str) -> Object:
-    """The object that `write` wrote. Raises ValueError or KeyError where it did not."""
+    """The object that `write` wrote. Raises Unreadable if it is none."""
+    try:
+        return _read(text)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Unreadable(text) from error
+
+
+class Unreadable(Exception):
+    """What is on record is no object that we know."""
+
+
+def _read(text: str) -> Object:
     name, *values = json.loads(text)
     kind = _BY_NAME[name]
     fields = {}
     for field, value in zip(field_names(kind), values, strict=True):
         parser = kind.PARSERS.get(field)
         fields[field] = value if parser is None or value is None else parser(value)
-    return kind(**fields)
+    wish = kind(**fields)
+    if not wish.key:  # A link of a kind that we do not know raises KeyError here.
+        raise ValueError("it has no key")
+    return wish
 
 
 def commands(step: Step, ifnames: Mapping[str, str]) -> list[str]:
@@ -88,10 +104,7 @@ def commands(step: Step, ifnames: Mapping[str, str]) -> list[str]:
     """
     changed = step.object
     ifname = ifnames.get(changed.link_key, "")
-    if step.new is None:
-        made = changed.removal_commands(ifname)
-    else:
-        made = step.new.commands(step.old, ifname)
+    made = _own_commands(step, ifname)
     netns = changed.netns
     if netns and step.old is None and isinstance(changed, Link):
         # A link for another namespace is made here, where its outer packets go, and then moved.
@@ -99,6 +112,18 @@ def commands(step: Step, ifnames: Mapping[str, str]) -> list[str]:
         move = f"ip link set {quote(ifname)} netns {quote(netns)}"
         return [creation, move, *(_within(netns, command) for command in rest)]
     return [_within(netns, command) for command in made]
+
+
+def _own_commands(step: Step, ifname: str) -> list[str]:
+    """The commands of a step, as they are in the namespace of its object."""
+    if step.new is not None:
+        new = step.new.with_undone(step.old, step.before)
+        return new.commands(step.old, ifname)
+    changed = step.object
+    undone = changed.as_before(step.before)
+    if undone is not None:
+        return undone.commands(changed, ifname)
+    return changed.removal_commands(ifname)
 
 
 def _within(netns: str, command: str) -> str:

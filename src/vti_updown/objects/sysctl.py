@@ -22,6 +22,8 @@ from .object import (
 DISABLE_POLICY = "disable_policy"
 """No policy is looked for on the link itself: its packets were decrypted by one already."""
 FAMILIES = ("ipv4", "ipv6")
+DEFAULT = "default"
+"""What stands in the place of a link's name for what new links get."""
 
 
 class SysctlFields(NamedTuple):
@@ -50,18 +52,33 @@ class Sysctl(SysctlFields, Placed):
         return [self._command(ifname, self.value)]
 
     def removal_commands(self, ifname: str) -> list[str]:
-        return [self._command(ifname, 0)]
+        """It cannot be taken away: see `as_before`."""
+        del ifname
+        return []
 
     def _command(self, ifname: str, value: int) -> str:
         separator = "/" if "." in ifname else "."
         words = ["net", self.family, "conf", quote(ifname), f"{self.name}={value}"]
         return f"sysctl -w {separator.join(words)}"
 
+    def as_before(self, before: str | None) -> "Sysctl":
+        """A link has 0 where it is not known what it had."""
+        return self._replace(value=int(before or 0))
+
+    def now(self, place: Place) -> str | None:
+        """The value that the link has. None if it cannot be read."""
+        ifname = place.namespace.ifname(place.known_ifindex)
+        value = self._read(place.namespace, ifname)
+        if value is None:
+            return None
+        return str(value)
+
     def put(self, place: Place, old: "Sysctl | None", last: bool) -> Outcome:
         del old, last
         ifindex = place.ifindex
         if place.is_borrowed:
             return Outcome(None, HARMLESS)
+        before = self._before_us(place)
         try:
             self._set(place, ifindex, self.value)
         except NetlinkError:
@@ -69,13 +86,30 @@ class Sysctl(SysctlFields, Placed):
         except OSError as error:
             # No netlink attribute sets it, and in a container /proc/sys is read-only.
             return Outcome(None, Foreign(f"{self.label} as it was ({error.strerror})"))
-        return Outcome(Applied(self))
+        return Outcome(Applied(self, before=before))
+
+    def _before_us(self, place: Place) -> str | None:
+        """What the link had before us.
+
+        An event that died may have set it on a link that it had just made. Such a link had the
+        namespace's default.
+        """
+        if place.before is not None:
+            return place.before
+        if not place.is_in_doubt:
+            return self.now(place)
+        default = self._read(place.namespace, DEFAULT)
+        return None if default is None else str(default)
 
     def take_away(self, place: Place, sure: bool) -> None:
-        del sure
+        """Sets what the link had before us, unless somebody else has set another value since."""
         ifindex = place.ifindex
-        if not place.is_borrowed:
-            self._set(place, ifindex, 0)
+        if place.is_borrowed:
+            return
+        if sure and self.now(place) not in (None, str(self.value)):
+            return
+        undone = self.as_before(place.before)
+        undone._set(place, ifindex, undone.value)
 
     def _set(self, place: Place, ifindex: int, value: int) -> None:
         if (self.family, self.name) == ("ipv4", DISABLE_POLICY):
@@ -110,6 +144,7 @@ class Sysctl(SysctlFields, Placed):
                 yield sysctl._replace(value=value), value == sysctl.value
 
     def _read(self, namespace: Namespace, ifname: str) -> int | None:
+        """The value of a link, or of DEFAULT. None if it cannot be read."""
         try:
             with namespace.within(), open(self._path(ifname), encoding="ascii") as file:
                 return int(file.read())

@@ -55,12 +55,14 @@ def _puts(
     steps = []
     for key, wish in wished.items():
         was = applied.get(key)
-        if was is None or not was.sure:
+        if was is None:
             steps.append(Step(None, wish))
             continue
         old = was.object
-        if old != wish and key not in borrowed:
-            steps.append(Step(old, wish))
+        if not was.sure:
+            steps.append(Step(None, wish, was.before))
+        elif old != wish and key not in borrowed:
+            steps.append(Step(old, wish, was.before))
     return steps
 
 
@@ -85,7 +87,7 @@ def _removals(gone: Gone, borrowed: Keys) -> Steps:
         is_link = isinstance(old, Link)
         goes_along = was.sure and old.stands_on in deleted
         if is_link or not goes_along:
-            step = Step(old, None)
+            step = Step(old, None, was.before)
             steps.append(step)
     return steps
 

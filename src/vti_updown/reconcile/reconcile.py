@@ -6,6 +6,7 @@ The difference is taken step by step, and what came of it is written down.
 from collections.abc import Collection, Iterable
 
 from ..kernel.kernel import Kernel
+from ..kernel.namespace import OutOfSight
 from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
@@ -59,14 +60,15 @@ def reconcile(
 ) -> Result:
     """Takes the steps over `keys`.
 
-    A step that is refused ends it if the object is the event's `own`. What else fails waits for
-    the next event. Something that cannot be put may stand on what others have taken away or
-    spoilt. Then all of its link is put once more.
+    A step that is refused ends it if the object is the event's `own`. What else fails is said once,
+    and waits. Something that cannot be put may stand on what others have taken away or spoilt. Then
+    all of its link is put once more.
     """
     keys = list(keys)
     first = _Attempt(
         records=records,
         kernel=kernel,
+        asked=keys,
         own=own,
         is_last=False,
     )
@@ -80,6 +82,7 @@ def reconcile(
     last = _Attempt(
         records=records,
         kernel=kernel,
+        asked=keys,
         own=own,
         is_last=True,
     )
@@ -122,26 +125,32 @@ class _Attempt:
         self,
         records: Records,
         kernel: Kernel,
+        asked: Keys,
         own: Keys,
         is_last: bool,
     ) -> None:
         self._records = records
         self._kernel = kernel
+        self._asked = asked
         self._own = own
         self._is_last = is_last
         self._ended: list[_Ended] = []
         self._failures: list[str] = []
         self._refused: Refusal | None = None
-        self._failed: set[str] = set()
+        self._faults: dict[str, str] = {}
+        """What is to be said of each key that something could not be done for."""
         self._spoilt: set[str] = set()
+        self._out_of_sight: dict[str, Refusal] = {}
+        """The namespaces that cannot be looked into, by name."""
 
     def over(self, keys: Iterable[str]) -> Result:
         records = self._records
         keys = with_doubts(keys, records, self._kernel)
         before = records.applied.of(keys)
-        steps = steps_over(keys, records)
-        ifnames = ifnames_of(steps, records)
+        found = steps_over(keys, records)
+        ifnames = ifnames_of(found, records)
         links = self._links(ifnames)
+        steps = [self._with_what_is_there(step, links, before) for step in found]
         records.applied.expect(steps)
         records.commit()
         for step in steps:
@@ -157,7 +166,7 @@ class _Attempt:
             failures=self._failures,
             refused=self._refused,
             foreign=self._foreign(),
-            failed=frozenset(self._failed),
+            failed=frozenset(self._faults),
             spoilt=frozenset(self._spoilt),
         )
 
@@ -165,9 +174,27 @@ class _Attempt:
         """The links that the steps are about. A link that is gone has no ifindex."""
         links = self._records.applied.of(keys)
         for key, link in links.items():
-            if not self._kernel.is_there(link):
+            try:
+                is_there = self._kernel.is_there(link)
+            except OutOfSight as refusal:
+                self._out_of_sight[link.object.netns] = refusal
+                continue
+            if not is_there:
                 links[key] = link._replace(ifindex=None)
         return links
+
+    def _with_what_is_there(
+        self,
+        step: Step,
+        links: Links,
+        before: AppliedByKey,
+    ) -> Step:
+        """The step with what is there before us, if it is the first of ours."""
+        changed = step.object
+        if step.new is None or changed.key in before or changed.netns in self._out_of_sight:
+            return step
+        now = self._kernel.now(step, links)
+        return step._replace(before=now)
 
     def _take(
         self,
@@ -181,7 +208,11 @@ class _Attempt:
             self._ended.append(not_taken)
             return
         if self._lacks_link(step, links):
-            self._failed.add(step.object.key)
+            self._faults[step.object.key] = ""
+            return
+        out_of_sight = self._out_of_sight.get(step.object.netns)
+        if out_of_sight is not None:
+            self._note_failure(step, out_of_sight)
             return
         is_sure = was is None or was.sure
         try:
@@ -200,7 +231,7 @@ class _Attempt:
         if step.new is None:
             return False
         link_key = step.new.link_key
-        if link_key not in self._failed:
+        if link_key not in self._faults:
             return False
         link = links.get(link_key)
         return link is None or link.ifindex is None
@@ -208,14 +239,23 @@ class _Attempt:
     def _note_failure(self, step: Step, refusal: Refusal) -> None:
         changed = step.object
         is_put = step.new is not None
-        self._failed.add(changed.key)
+        self._faults[changed.key] = refusal.message
         if is_put and changed.stands_on:
             self._spoilt.add(changed.stands_on)
         if is_put and changed.key in self._own:
             self._refused = refusal
             return
+        if self._was_said(changed.key, refusal.message):
+            return
         if refusal.message not in self._failures:
             self._failures.append(refusal.message)
+
+    def _was_said(self, key: str, fault: str) -> bool:
+        """Whether an event before this one has said so, and nobody asks for it again."""
+        if key in self._asked:
+            return False
+        faults = self._records.applied.faults([key])
+        return faults.get(key) == fault
 
     def _notes(self) -> list[str]:
         notes = []
@@ -239,6 +279,8 @@ class _Attempt:
                 key = ended.step.object.key
                 was = before.get(key)
                 _record(ended, was, self._records)
+            for key, fault in self._faults.items():
+                self._records.applied.failed(key, fault)
             # After a refused step, the roll back goes on from here. A death before it leaves all of
             # it in doubt.
             if self._refused is None:
@@ -270,15 +312,14 @@ def _record(
         applied.restore(key, None)
         return
     was_borrowed = was is not None and was.borrowed
-    applied.done(step, borrowed=was_borrowed)
+    applied.removed(step.object, was_borrowed)
 
 
 def _record_put(step: Step, put: Applied, records: Records) -> None:
     """Writes down what is there now. A link may be there otherwise than it was wished for."""
     if isinstance(step.new, Link) and put.object != step.new:
         records.references.replace_wish(step.new, put.object)
-    taken = step._replace(new=put.object)
-    records.applied.done(taken, put.ifindex, put.borrowed)
+    records.applied.put(put._replace(sure=True))
 
 
 def with_doubts(
@@ -292,7 +333,7 @@ def with_doubts(
     away.
     """
     all_keys = dict.fromkeys(keys)
-    for key in records.applied.unsure():
+    for key in records.applied.in_doubt():
         all_keys[key] = None
     recorded = records.applied.of(all_keys)
     for link_key, was in recorded.items():
@@ -312,7 +353,10 @@ def _lost_with(
     link = was.object
     if not isinstance(link, Link):
         return []
-    if kernel.is_there(was):
+    try:
+        if kernel.is_there(was):
+            return []
+    except OutOfSight:
         return []
     same = None
     if not was.sure:
@@ -335,6 +379,8 @@ def steps_over(keys: Keys, records: Records) -> list[Step]:
     """The difference over `keys`."""
     applied = records.applied.of(keys)
     wished = records.references.wished(keys)
+    for key in records.unreadable.difference(wished):
+        applied.pop(key, None)  # Somebody may wish for it, so it stays as it is.
     beside = _beside(applied, wished, records)
     borrowed = _borrowed_links(applied, records)
     return difference(applied, wished, beside, borrowed)

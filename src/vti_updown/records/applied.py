@@ -7,39 +7,69 @@ from typing import Any
 from ..objects.address import Address
 from ..objects.link import Link
 from ..objects.object import Applied, Object
-from ..objects.registry import Step, read, write
+from ..objects.registry import Step, Unreadable, read, write
 
-Row = tuple[str, int, int | None, int]
-"""object, sure, ifindex, borrowed."""
-COLUMNS = "key, object, link, about, ip, sure, ifindex, borrowed"
-"""Those of the table, in the order in which a row is inserted."""
+Row = tuple[str, int, int | None, int, str | None]
+"""object, sure, ifindex, borrowed, before."""
+COLUMNS = "key, object, link, about, ip, sure, ifindex, borrowed, before"
+"""Those of the table that an object has, in the order in which a row is inserted."""
+TRIES = 3
+"""How often events of others try again what could not be done.
+
+After that it waits for an event that is about it, and for `repair` and `flush`.
+"""
+TRIED_EACH = 8
+"""How much of what could not be done an event of others tries again."""
 
 
 class AppliedObjects:
     """The table `applied`."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, unreadable: set[str]) -> None:
         self._db = database
+        self._unreadable = unreadable
+        """The keys of what is on record and cannot be read, as far as somebody asked."""
 
     def of(self, keys: Iterable[str]) -> dict[str, Applied]:
         """What was applied for each of the keys, as far as something was."""
-        ask = "SELECT object, sure, ifindex, borrowed FROM applied WHERE key = ?"
+        ask = "SELECT object, sure, ifindex, borrowed, before FROM applied WHERE key = ?"
         applied: dict[str, Applied] = {}
         for key in keys:
             row = self._db.execute(ask, (key,)).fetchone()
-            if row is not None:
+            if row is None:
+                continue
+            try:
                 applied[key] = _applied(row)
+            except Unreadable:
+                self._unreadable.add(key)
         return applied
 
-    def unsure(self) -> list[str]:
-        """The keys that an event which died, or failed, has left in doubt."""
-        return self._keys("SELECT key FROM applied WHERE NOT sure")
+    def in_doubt(self) -> list[str]:
+        """The keys that an event which died has left in doubt, and some that could not be done."""
+        died = self._keys("SELECT key FROM applied WHERE NOT sure AND fault IS NULL")
+        failed = self._keys(
+            "SELECT key FROM applied WHERE NOT sure AND fault IS NOT NULL AND tried < ?"
+            " ORDER BY tried LIMIT ?",
+            TRIES,
+            TRIED_EACH,
+        )
+        return died + failed
+
+    def faults(self, keys: Iterable[str]) -> dict[str, str]:
+        """What was said of the keys for which something could not be done."""
+        ask = "SELECT fault FROM applied WHERE key = ? AND fault IS NOT NULL"
+        faults = {}
+        for key in keys:
+            row = self._db.execute(ask, (key,)).fetchone()
+            if row is not None:
+                (faults[key],) = row
+        return faults
 
     def on_link(self, link_key: str) -> list[str]:
         """The keys of what was applied on a link, its own among them."""
         return self._keys("SELECT key FROM applied WHERE link = ?", link_key)
 
-    def _keys(self, ask: str, *values: str) -> list[str]:
+    def _keys(self, ask: str, *values: str | int) -> list[str]:
         return [key for (key,) in self._db.execute(ask, values)]
 
     def beside(self, link_keys: Iterable[str], ips: Iterable[str]) -> list[Object]:
@@ -72,8 +102,14 @@ class AppliedObjects:
         return any(isinstance(other, Address) for other in others)
 
     def _objects(self, where: str, *values: Any) -> list[Object]:
-        rows = self._db.execute(f"SELECT object FROM applied WHERE {where}", values)
-        return [read(text) for (text,) in rows]
+        ask = f"SELECT key, object FROM applied WHERE {where}"
+        objects = []
+        for key, text in self._db.execute(ask, values):
+            try:
+                objects.append(read(text))
+            except Unreadable:
+                self._unreadable.add(key)
+        return objects
 
     # What changes
 
@@ -93,16 +129,16 @@ class AppliedObjects:
         """From now on the kernel may hold what a step starts from, what it leads to, or nothing."""
         for step in steps:
             if step.new is not None:
-                self._expect_put(step.new)
+                self._expect_put(step.new, step.before)
             else:
                 self._expect_removal(step.object)
 
-    def _expect_put(self, new: Object) -> None:
+    def _expect_put(self, new: Object, before: str | None) -> None:
         self._db.execute(
-            f"INSERT INTO applied ({COLUMNS}) VALUES (?, ?, ?, ?, ?, 0, NULL, 0)"
+            f"INSERT INTO applied ({COLUMNS}) VALUES (?, ?, ?, ?, ?, 0, NULL, 0, ?)"
             " ON CONFLICT (key) DO UPDATE SET object = excluded.object,"
             " link = excluded.link, about = excluded.about, ip = excluded.ip, sure = 0",
-            (new.key, write(new), new.stands_on, _about(new), _ip(new)),
+            (new.key, write(new), new.stands_on, _about(new), _ip(new), before),
         )
 
     def _expect_removal(self, old: Object) -> None:
@@ -110,16 +146,15 @@ class AppliedObjects:
         column = "link" if isinstance(old, Link) else "key"
         self._db.execute(f"UPDATE applied SET sure = 0 WHERE {column} = ?", (old.key,))
 
-    def done(self, step: Step, ifindex: int | None = None, borrowed: bool = False) -> None:
-        """The kernel holds what the step leads to.
+    def failed(self, key: str, fault: str) -> None:
+        """What was to be done for `key` could not be done. It stays in doubt."""
+        change = "UPDATE applied SET sure = 0, fault = ?, tried = tried + 1 WHERE key = ?"
+        self._db.execute(change, (fault, key))
 
-        `ifindex` and `borrowed` are a link's, in or out.
-        """
-        if step.new is not None:
-            self.put(Applied(step.new, True, ifindex, borrowed))
-            return
-        key = step.object.key
-        if not isinstance(step.object, Link):
+    def removed(self, old: Object, borrowed: bool = False) -> None:
+        """The kernel holds it no more. A `borrowed` link stays there, and is ours no more."""
+        key = old.key
+        if not isinstance(old, Link):
             self._delete(key)
         elif not borrowed:
             self._db.execute("DELETE FROM applied WHERE link = ?", (key,))
@@ -144,7 +179,7 @@ class AppliedObjects:
     def _put_as(self, applied: Applied, key: str, stands_on: str) -> None:
         """`key` and `stands_on` are the object's own, but for a link that is to be moved."""
         self._db.execute(
-            f"INSERT OR REPLACE INTO applied ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO applied ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 key,
                 write(applied.object),
@@ -154,8 +189,17 @@ class AppliedObjects:
                 applied.sure,
                 applied.ifindex,
                 applied.borrowed,
+                applied.before,
             ),
         )
+
+    def drop_unreadable(self) -> None:
+        """Forgets what cannot be read. `flush` finds in the kernel what is left of it."""
+        keys = self._keys("SELECT key FROM applied")
+        readable = self.of(keys)
+        for key in keys:
+            if key not in readable:
+                self._delete(key)
 
     def move(self, old_key: str, new: Link) -> list[str]:
         """The link `old_key` is to have the key of `new`, and what is about it follows.
@@ -191,5 +235,5 @@ def _ip(wish: Object) -> str | None:
 
 
 def _applied(row: Row) -> Applied:
-    text, sure, ifindex, borrowed = row
-    return Applied(read(text), bool(sure), ifindex, bool(borrowed))
+    text, sure, ifindex, borrowed, before = row
+    return Applied(read(text), bool(sure), ifindex, bool(borrowed), before)

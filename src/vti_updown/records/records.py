@@ -21,6 +21,7 @@ from .storage import (
     StorageError,
     connect,
     connect_anew,
+    forget_earlier_boots,
     give_up_room,
     is_damage,
     keep_room,
@@ -32,7 +33,7 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from .adoption import Adoption
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -63,12 +64,15 @@ CREATE TABLE applied (
     ip TEXT,                                  -- an address's own, a route's preferred source
     sure INTEGER NOT NULL,
     ifindex INTEGER,
-    borrowed INTEGER NOT NULL
+    borrowed INTEGER NOT NULL,
+    before TEXT,                              -- what was there before us, and undo goes back to
+    fault TEXT,                               -- what was said when a step for it failed
+    tried INTEGER NOT NULL DEFAULT 0          -- how often one did
 ) WITHOUT ROWID;
 CREATE INDEX applied_link ON applied (link);
 CREATE INDEX applied_about ON applied (about) WHERE about IS NOT NULL;
 CREATE INDEX applied_ip ON applied (ip) WHERE ip IS NOT NULL;
-CREATE INDEX applied_unsure ON applied (key) WHERE NOT sure;
+CREATE INDEX applied_unsure ON applied (fault, tried) WHERE NOT sure;
 CREATE TABLE known (
     charon TEXT NOT NULL, unique_id INTEGER NOT NULL, identity TEXT NOT NULL,
     open INTEGER NOT NULL,                    -- ups less downs with this ID
@@ -103,9 +107,14 @@ class Records:
             database.close()
             raise DatabaseError(f"records of version {version}")
         database.execute("BEGIN IMMEDIATE")
+        self.unreadable: set[str] = set()
+        """The keys of what is on record and cannot be read, as far as somebody asked.
+
+        What somebody wishes for in words that we cannot read stays as it is.
+        """
         self.unique_ids = UniqueIds(database)
-        self.references = References(database, self.unique_ids)
-        self.applied = AppliedObjects(database)
+        self.references = References(database, self.unique_ids, self.unreadable)
+        self.applied = AppliedObjects(database, self.unreadable)
 
     @property
     def adoption(self) -> "Adoption":
@@ -164,9 +173,9 @@ class Records:
 
 @contextlib.contextmanager
 def opened(
-    namespace: int, directory: str = DIRECTORY, seconds: float = LOCK_SECONDS
+    namespace: str, directory: str = DIRECTORY, seconds: float = LOCK_SECONDS
 ) -> Iterator[Records]:
-    """The records of a network namespace (by its cookie), locked.
+    """The records of a network namespace (see `Kernel.identity`), locked.
 
     A file that is damaged, or of another version, is set aside under `.damaged`. Raises
     RecordsError where the records cannot be had.
@@ -174,6 +183,8 @@ def opened(
     file = f"{directory}/{namespace}.sqlite"
     try:
         with locked(directory, namespace, seconds), contextlib.closing(_open(file)) as records:
+            if records.is_fresh:
+                forget_earlier_boots(directory, namespace)
             yield records
     except sqlite3.Error as error:
         what = f"cannot use {file}: {shown(error)}"
@@ -192,7 +203,7 @@ def _open(file: str) -> Records:
         return records
 
 
-def snapshot(namespace: int, directory: str = DIRECTORY) -> Records:
+def snapshot(namespace: str, directory: str = DIRECTORY) -> Records:
     """A copy in memory of the records of a network namespace.
 
     It is empty where there are none, or none that we may read.

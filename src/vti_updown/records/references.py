@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.object import Object
-from ..objects.registry import read, write
+from ..objects.registry import Unreadable, read, write
 from ..text import shown
 from .matching import Caller, Life
 from .unique_ids import UniqueIds
@@ -38,9 +38,13 @@ class Holder(NamedTuple):
 class References:
     """The tables `reference`, `wish` and `charon`."""
 
-    def __init__(self, database: sqlite3.Connection, unique_ids: UniqueIds) -> None:
+    def __init__(
+        self, database: sqlite3.Connection, unique_ids: UniqueIds, unreadable: set[str]
+    ) -> None:
         self._db = database
         self._unique_ids = unique_ids
+        self._unreadable = unreadable
+        """The keys of what is on record and cannot be read, as far as somebody asked."""
 
     # What comes
 
@@ -150,8 +154,17 @@ class References:
 
     def wishes(self, number: int) -> list[Object]:
         """The wishes of a reference."""
-        rows = self._db.execute("SELECT object FROM wish WHERE reference = ?", (number,))
-        return [read(text) for (text,) in rows]
+        rows = self._db.execute("SELECT key, object FROM wish WHERE reference = ?", (number,))
+        wishes = [self._read(key, text) for key, text in rows]
+        return [wish for wish in wishes if wish is not None]
+
+    def _read(self, key: str, text: str) -> Object | None:
+        """The wish for a key. None if it cannot be read."""
+        try:
+            return read(text)
+        except Unreadable:
+            self._unreadable.add(key)
+            return None
 
     def command(self, number: int) -> str:
         """The user's command for the `down` of a reference; empty: none, or its `up` failed."""
@@ -173,10 +186,12 @@ class References:
             " WHERE key = ? ORDER BY number DESC",
             (key,),
         )
-        return [
-            Holder(charon, connection, identity, read(text))
-            for charon, connection, identity, text in rows
-        ]
+        holders = []
+        for charon, connection, identity, text in rows:
+            wish = self._read(key, text)
+            if wish is not None:
+                holders.append(Holder(charon, connection, identity, wish))
+        return holders
 
     def charons(self) -> list[str]:
         """Every charon that has called; not what was done by hand."""
@@ -186,14 +201,27 @@ class References:
 
     def wished(self, keys: Iterable[str]) -> dict[str, Object]:
         """The value of each key that somebody wishes for: the newest reference's."""
-        ask = "SELECT object FROM wish WHERE key = ? ORDER BY reference DESC LIMIT 1"
         wished = {}
         for key in keys:
-            row = self._db.execute(ask, (key,)).fetchone()
-            if row is not None:
-                (text,) = row
-                wished[key] = read(text)
+            wish = self._newest(key)
+            if wish is not None:
+                wished[key] = wish
         return wished
+
+    def _newest(self, key: str) -> Object | None:
+        """The newest wish for a key. What it leaves open is as the one before wishes for."""
+        newest = None
+        rows = self._db.execute(
+            "SELECT object FROM wish WHERE key = ? ORDER BY reference DESC", (key,)
+        )
+        for (text,) in rows:
+            wish = self._read(key, text)
+            if wish is None:
+                continue
+            newest = wish if newest is None else newest.with_opinion_of(wish)
+            if not newest.leaves_open:
+                break
+        return newest
 
     def wished_beside(self, key: str) -> list[str]:
         """All keys of the references that wish for `key`: for a link's, what is to stand on it."""
@@ -218,13 +246,15 @@ class References:
         Returns the keys that they have now.
         """
         rows = self._db.execute(
-            "SELECT reference, object FROM wish"
+            "SELECT reference, key, object FROM wish"
             " WHERE reference IN (SELECT reference FROM wish WHERE key = ?)",
             (old_key,),
         )
         moved_keys = []
-        for number, text in list(rows):
-            wish = read(text)
+        for number, key, text in list(rows):
+            wish = self._read(key, text)
+            if wish is None:
+                continue
             moved = _moved(wish, old_key, new)
             if moved is None:
                 continue

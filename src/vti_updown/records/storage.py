@@ -45,7 +45,7 @@ class StorageError(RecordsError):
 
 
 @contextlib.contextmanager
-def locked(directory: str, namespace: int, seconds: float) -> Iterator[None]:
+def locked(directory: str, namespace: str, seconds: float) -> Iterator[None]:
     """Holds the lock of a namespace's records meanwhile, and makes files for us alone.
 
     Raises RecordsError where it is not to be had within `seconds`, and StorageError where the
@@ -63,7 +63,7 @@ def locked(directory: str, namespace: int, seconds: float) -> Iterator[None]:
         os.umask(old_mask)
 
 
-def _opened_lock(directory: str, namespace: int) -> int:
+def _opened_lock(directory: str, namespace: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         own_directory(directory)
@@ -127,6 +127,34 @@ def keep_room(file: str) -> None:
         os.unlink(f"{file}.room")
     finally:
         os.close(room)
+
+
+def forget_earlier_boots(directory: str, namespace: str) -> None:
+    """Removes the records of earlier boots: what they tell of is gone.
+
+    They are still there where /run is a folder of the disk.
+    """
+    _, dash, this_boot = namespace.partition("-")
+    if not dash:
+        return
+    for name in os.listdir(directory):
+        whole_name, _, _ = name.partition(".")
+        cookie, _, boot = whole_name.partition("-")
+        if cookie.isdigit() and boot != this_boot:
+            _remove(f"{directory}/{name}")
+
+
+def _remove(path: str) -> None:
+    """Removes a file, or a folder of files."""
+    try:
+        if not os.path.isdir(path):
+            os.unlink(path)
+            return
+        for name in os.listdir(path):
+            os.unlink(f"{path}/{name}")
+        os.rmdir(path)
+    except OSError:
+        pass
 
 
 def give_up_room(file: str) -> None:
