@@ -206,6 +206,16 @@ def _aligned(length: int) -> int:
     return (length + 3) & ~3
 
 
+def text(value: Any) -> str:
+    """A name that the kernel tells. It may be any bytes, and pyroute2 leaves those as they are.
+
+    No name is empty.
+    """
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value or ""
+
+
 def message(layout: Any, **fields: Any) -> Any:
     """A message of this layout with these fields of its header."""
     made = layout()

@@ -2,7 +2,6 @@
 
 import sqlite3
 import subprocess
-from typing import Any
 
 import pytest
 
@@ -674,14 +673,14 @@ def test_records_that_fail_midway_leave_the_tunnel_up(machine, monkeypatch, at):
     before = machine.state()
     count = iter(range(1000))
 
-    def full(self: AppliedObjects, step: Step, *more: Any, **named: Any) -> None:
+    def full(self: AppliedObjects, applied: Applied) -> None:
         if next(count) == at - 1:
             raise sqlite3.OperationalError("database or disk is full")
-        done(self, step, *more, **named)
+        put(self, applied)
 
-    done = AppliedObjects.done
+    put = AppliedObjects.put
     with monkeypatch.context() as patch:
-        patch.setattr(AppliedObjects, "done", full)
+        patch.setattr(AppliedObjects, "put", full)
         assert machine.up(*NET)[1:] == [
             "gw: not recorded (database or disk is full), so the next event looks again"
         ]

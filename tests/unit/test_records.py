@@ -13,7 +13,9 @@ from vti_updown.event import parse
 from vti_updown.objects.mss import MssClamp
 from vti_updown.objects.object import Applied
 from vti_updown.objects.registry import Step
+from vti_updown.reconcile.reconcile import steps_over
 from vti_updown.records import unique_ids
+from vti_updown.records.applied import TRIED_EACH, TRIES
 from vti_updown.records.matching import caller
 from vti_updown.records.records import Records, opened
 from vti_updown.records.storage import RecordsError
@@ -136,6 +138,74 @@ def test_known_ids_are_forgotten_in_time(records):
     assert records.unique_ids.heard(UP) is None
 
 
+# What could not be done, and what cannot be read
+
+
+def test_what_failed_is_tried_by_others_a_few_times(records):
+    """What an event that died has left is looked at by the next one, however much it is."""
+    died = [NET._replace(metric=number) for number in range(20)]
+    failed = [NET._replace(metric=100 + number) for number in range(20)]
+    for wish in (*died, *failed):
+        records.applied.put(Applied(wish, sure=False))
+    for wish in failed:
+        records.applied.failed(wish.key, "no room")
+    for tried in range(1, TRIES):
+        doubted = records.applied.in_doubt()
+        assert set(doubted[: len(died)]) == {wish.key for wish in died}
+        assert len(doubted) == len(died) + TRIED_EACH
+        for wish in failed:
+            for _ in range(tried == TRIES - 1 or 1):
+                records.applied.failed(wish.key, "no room")
+    assert set(records.applied.in_doubt()) == {wish.key for wish in died}
+    assert records.applied.faults([died[0].key, failed[0].key]) == {failed[0].key: "no room"}
+
+
+def test_what_could_be_done_after_all_has_no_fault(records):
+    """It is on record as if it had never failed."""
+    records.applied.put(Applied(NET, sure=False))
+    records.applied.failed(NET.key, "no room")
+    records.applied.put(Applied(NET))
+    assert records.applied.faults([NET.key]) == {} and records.applied.in_doubt() == []
+
+
+def test_a_first_value_is_kept_through_later_steps(records):
+    """Undo goes to what was before the first of them."""
+    records.applied.expect([Step(None, POLICY, "7")])
+    records.applied.expect([Step(POLICY, POLICY._replace(value=2), None)])
+    assert records.applied.of([POLICY.key])[POLICY.key].before == "7"
+
+
+UNREADABLE = [
+    "",
+    "nonsense",
+    "[]",
+    "{}",
+    "null",
+    '["Link", 1]',
+    '["Star", 1, 2]',
+    '["Address", 1, 2, 3]',
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_what_cannot_be_read_is_left_out_and_named(records, text):
+    """Its neighbours on record are read."""
+    number = records.references.add(UP, [LINK, ONE])
+    records.applied.put(Applied(LINK, True, 7))
+    records.applied.put(Applied(ONE))
+    for table in ("wish", "applied"):
+        records._db.execute(f"UPDATE {table} SET object = ? WHERE key = ?", (text, LINK.key))
+    assert records.references.wished([LINK.key, ONE.key]) == {ONE.key: ONE}
+    assert records.references.wishes(number) == [ONE]
+    assert records.references.holders(LINK.key) == []
+    assert records.applied.of([LINK.key, ONE.key]) == {ONE.key: Applied(ONE)}
+    assert records.applied.beside([LINK.key], ()) == [ONE]
+    assert records.unreadable == {LINK.key}
+    assert steps_over([LINK.key, ONE.key], records) == [], "somebody may wish for it"
+    records.references.end(number)
+    assert steps_over([ONE.key], records) == [Step(ONE, None)]
+
+
 # The file
 
 
@@ -245,3 +315,19 @@ def test_a_directory_that_cannot_be_made_says_so(tmp_path):
     ):
         pass
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_records_of_an_earlier_boot_are_removed(tmp_path):
+    """Files of others, and of another namespace of this boot, stay."""
+    directory = tmp_path / "records"
+    directory.mkdir(mode=0o700)
+    for name in ("1-old.sqlite", "1-old.lock", "2-old.sqlite.room", "1.sqlite"):
+        (directory / name).write_text("")
+    (directory / "3-old.late").mkdir()
+    (directory / "3-old.late" / "1.json").write_text("")
+    for name in ("2-new.sqlite", "notes.txt", "my-own"):
+        (directory / name).write_text("")
+    with opened("1-new", str(directory)):
+        pass
+    own = {"1-new.sqlite", "1-new.sqlite-journal", "1-new.sqlite.room", "1-new.lock"}
+    assert set(os.listdir(directory)) == own | {"2-new.sqlite", "notes.txt", "my-own"}

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ..netlink import NLM_F_DUMP, RTM_GETLINK, NetlinkError, Socket
+from ..netlink import NLM_F_DUMP, RTM_GETLINK, NetlinkError, Socket, text
 from ..objects.link import ifinfmsg
 from ..text import Refusal, shown
 
@@ -87,7 +87,7 @@ class Namespace:
         told = self.link(ifindex)
         if told is None:
             return ""
-        return str(told.get_attr("IFLA_IFNAME"))
+        return text(told.get_attr("IFLA_IFNAME"))
 
     def within(self) -> contextlib.AbstractContextManager[None]:
         """This thread is in the namespace meanwhile."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..addresses import IPAddress
 from ..named_tuple import NamedTuple
-from ..netlink import attributes, nla, nlmsg
+from ..netlink import attributes, nla, nlmsg, text
 from .link_kinds import LINK_KINDS, LinkKind
 from .object import Object
 
@@ -287,7 +287,7 @@ def read_link(told: Any | None, netns: str = "") -> Link | None:
     info = _info(told)
     if told is None or info is None:
         return None
-    ifname = told.get_attr("IFLA_IFNAME")
+    ifname = text(told.get_attr("IFLA_IFNAME"))
     kind = LINK_KINDS.get(info.get_attr("IFLA_INFO_KIND"))
     data = info.get_attr("IFLA_INFO_DATA")
     if kind is None or not data or ifname in FALLBACK_LINKS:
@@ -295,7 +295,7 @@ def read_link(told: Any | None, netns: str = "") -> Link | None:
     return Link(
         kind=kind.name,
         name=ifname,
-        alias=told.get_attr("IFLA_IFALIAS") or "",
+        alias=text(told.get_attr("IFLA_IFALIAS")),
         netns=netns,
         mtu=told.get_attr("IFLA_MTU") or 0,
         multicast=bool(told["flags"] & IFF_MULTICAST),

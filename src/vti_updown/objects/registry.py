@@ -90,11 +90,19 @@ def _read(text: str) -> Object:
     fields = {}
     for field, value in zip(field_names(kind), values, strict=True):
         parser = kind.PARSERS.get(field)
-        fields[field] = value if parser is None or value is None else parser(value)
+        if parser is not None and value is not None:
+            value = parser(_text(value))
+        fields[field] = value
     wish = kind(**fields)
     if not wish.key:  # A link of a kind that we do not know raises KeyError here.
         raise ValueError("it has no key")
     return wish
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("an address is written down as text")
+    return value
 
 
 def commands(step: Step, ifnames: Mapping[str, str]) -> list[str]:

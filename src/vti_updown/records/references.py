@@ -161,10 +161,13 @@ class References:
     def _read(self, key: str, text: str) -> Object | None:
         """The wish for a key. None if it cannot be read."""
         try:
-            return read(text)
+            wish = read(text)
         except Unreadable:
+            wish = None
+        if wish is None or wish.key != key:
             self._unreadable.add(key)
             return None
+        return wish
 
     def command(self, number: int) -> str:
         """The user's command for the `down` of a reference; empty: none, or its `up` failed."""
