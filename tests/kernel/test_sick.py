@@ -9,19 +9,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from conftest import Machine, sh
-from support.events import environment
 from view import records
 from vti_updown.admin import cli as people
-from vti_updown.event import parse
 from vti_updown.netlink import Socket
 from vti_updown.objects import mss
-from vti_updown.objects.link import Link
-from vti_updown.objects.object import Applied
 from vti_updown.records import records as all_records
 from vti_updown.records import storage
 from vti_updown.records.applied import TRIES
-from vti_updown.records.matching import caller
-from vti_updown.records.records import Records
 from vti_updown.records.storage import DIRECTORY
 
 HEALTHY = 10
@@ -247,11 +241,13 @@ def cost(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
 def fill_records(machine: Machine, count: int) -> None:
     """As many tunnels are on record, of this charon; the kernel has none of them."""
     (file,) = glob.glob(f"{DIRECTORY}/*.sqlite")
-    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as database:
-        recorded = Records(database)
-        for number in range(1000, 1000 + count):
-            event = parse(environment("up-client", **tunnel(number)))
-            link = Link("vti", event.me, event.peer, f"vti{number}", number, number, "")
-            recorded.references.add(caller(machine.charon, event), [link])
-            recorded.applied.put(Applied(link, True, number))
-        recorded.commit()
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        for table, row in (
+            ("reference", "NULL, charon, ?, 7, 7, ?, '', '', '', '', ''"),
+            ("wish", "?, 1000, ?"),
+            ("applied", "?, ?, 'link', NULL, NULL, 1, 1000, 0, NULL, NULL, 0"),
+        ):
+            rows = ((f"key {number}", f"text {number}") for number in range(count))
+            made = f"INSERT INTO {table} VALUES ({row})".replace("charon", repr(machine.charon))
+            database.executemany(made, rows)
+        database.commit()
