@@ -21,12 +21,6 @@ REPLACED = {
         "ip route replace 10.2.0.0/16 dev eth0 proto static",
         "ip route show 10.2.0.0/16 proto static",
     ),
-    "route on our link": (
-        "",
-        NET,
-        "ip route replace 10.2.0.0/16 dev vti1 proto static",
-        "ip route show 10.2.0.0/16 proto static",
-    ),
     "address of a borrowed link": (
         BORROWED,
         NET,
@@ -114,7 +108,7 @@ def test_records_of_another_boot_change_nothing(machine, monkeypatch):
     machine.up(*NET, CONNECTION="old")
     monkeypatch.setattr("vti_updown.kernel.namespace.this_boot", lambda: "another1")
     # As a boot does: all is gone, and others have the numbers.
-    index = sh("cat /sys/class/net/vti1/ifindex").strip()
+    index = sh("ip -o link show vti1").partition(":")[0]
     sh(f"ip link del vti1; ip link add br0 index {index} type bridge; ip link set br0 up")
     sh("ip route add 10.2.0.0/16 dev br0 proto 50")
     machine.event("down-client", CONNECTION="old")

@@ -617,6 +617,7 @@ def test_repair_puts_back_everything_of_every_setup(machine, capfd, flags, chang
         sh(f"ip link del {link}")
     assert person(capfd, "repair")[0] == 0
     assert changes(alike(made), alike(machine.state())) == []
+    assert person(capfd, "repair") == (0, ["nothing to repair"])
     machine.down(**changed)
     assert person(capfd, "flush", "--force")[0] == 0
     assert not re.search("vti1|xfrm[78]|xfrm42", sh("ip link")) and "proto 50" not in sh(
