@@ -96,8 +96,8 @@ def report_down(
     )
     if former is not None:
         report = report._replace(ifname=former.link.name)
-    # What an event of another connection could not do is that one's.
-    if result.failed.isdisjoint(change.keys):
+    # What could not be done for another connection is that one's.
+    if result.failed.isdisjoint(change.own):
         return report
     return report._replace(status=1)
 
