@@ -111,7 +111,7 @@ def _out_of_sight(name: str, error: OSError) -> OutOfSight:
 def this_boot() -> str:
     """What tells this boot from others. Empty if /proc does not say."""
     try:
-        with open(BOOT_ID, encoding="ascii") as file:
+        with open(BOOT_ID, encoding="utf-8") as file:
             return file.read(BOOT_ID_LETTERS)
     except OSError:
         return ""

@@ -118,7 +118,7 @@ class Sysctl(SysctlFields, Placed):
         ifname = place.namespace.ifname(ifindex)
         if not ifname:
             raise no_such_device()
-        with place.namespace.within(), open(self._path(ifname), "w", encoding="ascii") as file:
+        with place.namespace.within(), open(self._path(ifname), "w", encoding="utf-8") as file:
             file.write(str(value))
 
     def _path(self, ifname: str) -> str:
@@ -146,7 +146,7 @@ class Sysctl(SysctlFields, Placed):
     def _read(self, namespace: Namespace, ifname: str) -> int | None:
         """The value of a link, or of DEFAULT. None if it cannot be read."""
         try:
-            with namespace.within(), open(self._path(ifname), encoding="ascii") as file:
+            with namespace.within(), open(self._path(ifname), encoding="utf-8") as file:
                 return int(file.read())
         except (OSError, ValueError):
             return None
