@@ -532,7 +532,7 @@ def test_the_users_commands_get_the_event_and_the_link(machine):
     [
         ("echo oh no; exit 3", ["ended with status 3: oh no"]),
         ("kill -9 $$", ["ended with signal 9"]),
-        ("sleep 60", ["was killed after 1 s", f"hint: {ASKS_CHARON}"]),
+        ("sleep 60", ["was killed after 1 s", f"warning:   {ASKS_CHARON}"]),
         ("sleep 60 & exit 1", ["ended with status 1"]),
     ],
 )

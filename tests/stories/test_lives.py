@@ -545,7 +545,7 @@ def test_a_command_that_fails_is_told_with_what_to_do(
         ip route add 10.2.0.0/16 dev vti1 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.2.0.0/16
         log: warning: its up command was killed after 3 s
-        log: hint: swanctl hangs in it, as charon waits for the hook; or set command_detach = true
+        log: warning:   swanctl hangs in it, as charon waits for the hook, unless command_detach = true
         exit status: 1
     """)
 

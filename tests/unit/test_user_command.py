@@ -111,9 +111,9 @@ def test_the_limit_is_short_and_says_why_swanctl_hangs():
 
 
 def test_every_hint_fits_into_a_line():
-    """Behind `hint: `."""
+    """Behind `warning: ` and two blanks."""
     for hint in (user_command.ASKS_CHARON, user_command.TOO_LONG, user_command.NOT_RUN):
-        assert len(hint.encode()) <= LINE_BYTES - len("hint: ")
+        assert len(hint.encode()) <= LINE_BYTES - len("warning:   ")
 
 
 def test_at_the_limit_all_children_are_killed(tmp_path):
@@ -279,7 +279,7 @@ def test_syslog_gets_lines_of_ours(monkeypatch):
     assert lines == [
         ("vti-updown", syslog.LOG_PID, syslog.LOG_DAEMON),
         "warning: gw\\n: its up command was killed after 60 s",
-        "hint: do it",
+        "warning: gw\\n:   do it",
     ]
 
 

@@ -32,7 +32,7 @@ class Report(NamedTuple):
         lines = self.lines[: LINES - 1]
         lines.append(line(f"warning: {warning}"))
         if hint:
-            lines.append(line(f"hint: {hint}"))
+            lines.append(line(f"warning:   {hint}"))
         return self._replace(lines=lines)
 
 

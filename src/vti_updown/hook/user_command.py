@@ -34,7 +34,7 @@ OUTPUT_BYTES = 4096
 PIPE_BYTES = 1 << 16
 """As much as a pipe holds (pipe(7))."""
 
-ASKS_CHARON = "swanctl hangs in it, as charon waits for the hook; or set command_detach = true"
+ASKS_CHARON = "swanctl hangs in it, as charon waits for the hook, unless command_detach = true"
 TOO_LONG = "raise command_seconds, or put what takes longer into the background: COMMAND &"
 NOT_RUN = "see that there are /bin/sh, /proc and /dev/null, and room for a process"
 
@@ -260,9 +260,10 @@ def _tell_syslog(connection: str, fault: Fault) -> None:
     import syslog
 
     name = shown(connection, 30)
-    lines = [line(f"warning: {name}: {fault.message}")]
+    head = f"warning: {name}:"
+    lines = [line(f"{head} {fault.message}")]
     if fault.hint:
-        lines.append(line(f"hint: {fault.hint}"))
+        lines.append(line(f"{head}   {fault.hint}"))
     syslog.openlog("vti-updown", syslog.LOG_PID, syslog.LOG_DAEMON)
     for each in lines:
         syslog.syslog(syslog.LOG_WARNING, each)
