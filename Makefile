@@ -71,14 +71,18 @@ shell: ## a shell on a kernel with VTI, in the virtual machine if need be (root)
 install: ## the hook in $(PREFIX), an environment of its own, linked into $(BINDIR) (root)
 	$(SYSTEM_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null; }
+	@[ ! -e $(PREFIX) ] || [ -e $(PREFIX)/pyvenv.cfg ] || [ -z "$$(ls -A $(PREFIX))" ] || \
+		{ echo "error: $(PREFIX) has other files in it; name a folder for the hook alone: PREFIX=FOLDER"; exit 1; }
 	$(SYSTEM_PYTHON) -m venv $(PREFIX)
 	$(PREFIX)/bin/pip install --quiet --disable-pip-version-check --upgrade .
 	mkdir -p $(BINDIR)
 	ln -sfn $(PREFIX)/bin/vti-updown $(BINDIR)/vti-updown
 
-uninstall: ## takes away what `make install` made (root)
-	rm -f $(BINDIR)/vti-updown
-	rm -rf $(PREFIX)
+uninstall: ## takes away the hook's tunnels, and what `make install` made; refuses while charon has tunnels (root)
+	@if [ -e $(PREFIX)/bin/vti-updown ]; then \
+		$(PREFIX)/bin/python3 -I tools/uninstall.py $(PREFIX)/bin/vti-updown; fi
+	[ "$$(readlink $(BINDIR)/vti-updown)" != $(PREFIX)/bin/vti-updown ] || rm $(BINDIR)/vti-updown
+	[ ! -e $(PREFIX)/pyvenv.cfg ] || rm -r $(PREFIX)
 
 clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

@@ -9,6 +9,7 @@ import pytest
 from conftest import sh
 from support.host import changes
 from vti_updown.admin import cli as people
+from vti_updown.hook.user_command import ASKS_CHARON
 from vti_updown.wishes.routes import FULL_TABLE
 
 NET = ("--route", "10.2.0.0/16")
@@ -529,18 +530,30 @@ def test_the_users_commands_get_the_event_and_the_link(machine):
 @pytest.mark.parametrize(
     ("command", "fault"),
     [
-        ("echo oh no; exit 3", "ended with status 3: oh no"),
-        ("kill -9 $$", "ended with signal 9"),
-        ("sleep 60", "was killed after 1 s"),
-        ("sleep 60 & exit 1", "ended with status 1"),
+        ("echo oh no; exit 3", ["ended with status 3: oh no"]),
+        ("kill -9 $$", ["ended with signal 9"]),
+        ("sleep 60", ["was killed after 1 s", f"warning:   {ASKS_CHARON}"]),
+        ("sleep 60 & exit 1", ["ended with status 1"]),
     ],
 )
-def test_a_command_that_fails_is_told_and_the_tunnel_stays(machine, monkeypatch, command, fault):
+def test_a_command_that_fails_is_told_and_the_tunnel_stays(machine, command, fault):
     """The exit status is 1, and the last line that it printed is shown."""
-    monkeypatch.setattr("vti_updown.hook.user_command.SECONDS", 1)
-    lines = machine.event("up-client", *NET, "--up", command)
-    assert lines[-1] == f"warning: its up command {fault}" and machine.status == 1
+    lines = machine.event("up-client", *NET, "--command-seconds", "1", "--up", command)
+    said, *hint = fault
+    told = [f"warning: its up command {said}", *hint]
+    assert lines[-len(told) :] == told and machine.status == 1
     assert machine.links() == ["vti1"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--command-detach",)])
+def test_a_command_may_call_the_hook_itself(machine, flags):
+    """The records are free while it runs, and nobody who waits for it has inherited the lock."""
+    sh("mkdir -p /run/test")
+    takes_the_lock = "for lock in /run/vti-updown/*.lock; do flock -n $lock echo free; done"
+    up = f"{{ {takes_the_lock}; }} >/run/test/up.new; mv /run/test/up.new /run/test/up"
+    machine.up(*NET, *flags, "--up", up)
+    sh("until [ -e /run/test/up ]; do sleep 0.1; done")
+    assert sh("cat /run/test/up") == "free\n"
 
 
 def test_a_failed_up_runs_no_command_and_neither_does_its_down(machine):

@@ -4,6 +4,8 @@ docs/events.md is the same as a table.
 
 from errno import EINVAL
 
+import pytest
+
 from .story import (
     NO_MARK,
     NO_VIRTUAL_IP,
@@ -15,6 +17,7 @@ from .story import (
     XFRM,
     Story,
     told,
+    user_command,
 )
 
 NEXT = {"UNIQUEID": 2}
@@ -505,6 +508,45 @@ def test_commands_of_the_user_run_at_the_end(story: Story) -> None:
         ip link del vti1
         log: gw: vti1 down, 192.168.0.1 → 192.168.0.2
         run: VTI_UPDOWN_IFNAME=vti1 logger down
+    """)
+
+
+def test_a_down_command_has_the_limit_of_its_up(story: Story) -> None:
+    """And nobody waits for it, if nobody waited for that."""
+    story.settings("""
+        [connection.gw]
+        up = "logger up"
+        down = "logger down"
+        command_seconds = 20
+        command_detach = true
+    """)
+    assert story.up(**SITE).splitlines()[-1] == told("""
+        run in the background for 20 s: VTI_UPDOWN_IFNAME=vti1 logger up
+    """)
+    story.settings("")
+    assert story.down(**SITE) == told("""
+        ip link del vti1
+        log: gw: vti1 down, 192.168.0.1 → 192.168.0.2
+        run in the background for 20 s: VTI_UPDOWN_IFNAME=vti1 logger down
+    """)
+
+
+def test_a_command_that_fails_is_told_with_what_to_do(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the event's own lines; the tunnel stays."""
+    fault = user_command.Fault("its up command was killed after 3 s", user_command.ASKS_CHARON)
+    monkeypatch.setattr(user_command, "run", lambda *_: fault)
+    story.line = "--up 'swanctl --list-sas'"
+    assert story.up(**SITE) == told("""
+        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set vti1 up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.vti1.disable_policy=1
+        ip route add 10.2.0.0/16 dev vti1 proto 50
+        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.2.0.0/16
+        log: warning: its up command was killed after 3 s
+        log: warning:   swanctl hangs in it, as charon waits for the hook, unless command_detach = true
+        exit status: 1
     """)
 
 

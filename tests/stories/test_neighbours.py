@@ -133,6 +133,15 @@ def test_lost_records_are_made_anew_from_the_kernel(story: Story) -> None:
     assert story.left() != []
 
 
+def test_flush_beside_a_charon_without_tunnels(story: Story) -> None:
+    """Nothing would go, so there is nothing to refuse."""
+    assert story.flush() == "nothing to take away"
+    story.up(**SITE)
+    assert story.flush().startswith("error: charon (PID 1) is running")
+    story.down(**SITE)
+    assert story.flush() == "nothing to take away"
+
+
 def test_flush_takes_all_away(story: Story) -> None:
     """While charon runs its tunnels would go, so it must be forced."""
     story.up(**SITE, **XFRM)

@@ -128,6 +128,9 @@ FORMS = [
     ("when_down", '"block"', ["--when-down", "block"], "block"),
     ("up", '"a; b"', ["--up", "a; b"], "a; b"),
     ("down", "'''\na\nb'''", ["--down", "a\nb"], "a\nb"),
+    ("command_seconds", "60", ["--command-seconds", "60"], 60),
+    ("command_detach", "true", ["--command-detach"], True),
+    ("command_detach", "false", ["--command-detach=no"], False),
 ]  # fmt: skip
 
 
@@ -147,13 +150,14 @@ def test_every_setting_is_tried_in_both_forms():
 def test_the_example_that_a_hint_shows_is_right(file, flag):
     """What a hint advises must be accepted."""
     file(f"[connection.gw]\n{flag.key} = {values.as_toml(flag.example)}")
-    if flag.name != "multicast":
+    if not flag.alone:
         settings(f"--{flag.name}", values.as_word(flag.example))
 
 
 def test_a_flag_without_a_value_leaves_the_next_word_alone():
-    """--multicast takes its value only behind an equals sign."""
+    """--multicast and --command-detach take one only behind an equals sign."""
     assert settings("--multicast", "--mtu", "1400") == Settings(multicast=True, mtu=1400)
+    assert settings("--command-detach", "--mtu", "1400") == Settings(command_detach=True, mtu=1400)
 
 
 # Which of several decides.

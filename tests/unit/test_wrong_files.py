@@ -144,6 +144,12 @@ WRONG = [
     ("[default]\nup = ' '", f'error: gw: {FILE} [default] up = " " is no command; write up = "logger up"'),
     ("[default]\ndown = ['true']",
      f'error: gw: {FILE} [default] down = ["true"] is not text in quotes; write down = "logger down"'),
+    ("[default]\ncommand_seconds = 0",
+     f"error: gw: {FILE} [default] command_seconds = 0 is not a number from 1 to 60; write command_seconds = 5"),
+    ("[default]\ncommand_seconds = 1.5",
+     f"error: gw: {FILE} [default] command_seconds = 1.5 is not a number from 1 to 60; write command_seconds = 5"),
+    ("[default]\ncommand_detach = 'yes'",
+     f'error: gw: {FILE} [default] command_detach = "yes" is neither true nor false; write command_detach = true'),
     # No value at all for this connection: printed is escaped.
     ("[connection.\"*\\u001b[31m\"]\nconnection = 'g*'\nnetns = \"\\n\"",
      f'error: gw: {FILE} [connection."*\\x1b[31m"] netns = "\\n" is no name of a network…; write netns = "office"'),

@@ -11,6 +11,8 @@ from ..records.references import ALL
 from ..text import Refusal
 from .session import Session, printed, session
 
+NOTHING = "nothing to take away"
+
 
 def repair(is_dry_run: bool = False) -> list[str]:
     """Puts back what is wished for, but gone or changed.
@@ -40,11 +42,18 @@ def flush(
     away.
     """
     with session(is_dry_run) as work:
+        if not stale and not _is_anything_there(work):
+            return [NOTHING]  # An `up` that failed stays on record: its `down` will come.
         if not stale and not force:
             _refuse_while_charon_lives(work.records)
         keys = _end(stale, work)
         result = work.reconcile(keys)
-        return printed(result, "nothing to take away")
+        return printed(result, NOTHING)
+
+
+def _is_anything_there(work: Session) -> bool:
+    """Whether anything of ours would go."""
+    return bool(work.records.every_key() or work.kernel.ours())
 
 
 def _refuse_while_charon_lives(records: Records) -> None:

@@ -42,7 +42,7 @@ class Change(NamedTuple):
     """Links that have other endpoints from now on: before and after."""
     notes: tuple[str, ...] = ()
     command: str = ""
-    """The user's, to be run at the end."""
+    """The user's, to be run at the end, as `user_command` writes it."""
 
 
 # An up
@@ -66,7 +66,7 @@ def begin_up(context: EventContext) -> Change:
     replaces = references.standing(caller)
     if not caller.charon:
         replaces += references.equal(caller)
-    command = settings.down or ""
+    command = _command("down", settings)
     number = references.add(caller, wished.wishes, command)
     records.unique_ids.learn(caller)
     adds = [number]
@@ -81,8 +81,24 @@ def begin_up(context: EventContext) -> Change:
         replaces=tuple(replaces),
         moved=wished.moved,
         notes=wished.notes,
-        command=settings.up or "",
+        command=_command("up", settings),
     )
+
+
+def _command(setting: str, settings: Settings) -> str:
+    """The user's own command for an event of this direction. Empty if there is none."""
+    words: str | None = getattr(settings, setting)
+    if words is None:
+        return ""
+    from .user_command import UserCommand  # few tunnels have one
+
+    command = UserCommand(
+        setting,
+        words,
+        settings.command_seconds,
+        settings.command_detach,
+    )
+    return command.write()
 
 
 def _planned(context: EventContext, settings: Settings) -> "Plan":

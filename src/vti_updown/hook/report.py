@@ -14,7 +14,7 @@ from .begin import Change
 from .context import EventContext
 
 LINES = 3
-"""How many lines an event may print."""
+"""How many lines an event may print, beside what to do about the last of them."""
 
 
 class Report(NamedTuple):
@@ -23,14 +23,17 @@ class Report(NamedTuple):
     lines: list[str]
     status: int = 0
     command: str = ""
-    """The user's, to be run at the end."""
+    """The user's, to be run at the end, as `user_command` writes it."""
     ifname: str = ""
     """The name of the event's link."""
 
-    def with_warning(self, warning: str) -> "Report":
+    def with_warning(self, warning: str, hint: str = "") -> "Report":
+        """`hint` is what to do, on a line of its own."""
         lines = self.lines[: LINES - 1]
-        last = line(f"warning: {warning}")
-        return self._replace(lines=[*lines, last])
+        lines.append(line(f"warning: {warning}"))
+        if hint:
+            lines.append(line(f"warning:   {hint}"))
+        return self._replace(lines=lines)
 
 
 class FormerLink(NamedTuple):

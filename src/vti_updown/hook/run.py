@@ -66,9 +66,8 @@ def run(
     fault = user_command.run(report.command, environ, report.ifname)
     if fault is None:
         return report
-    which = "up" if event.up else "down"
     failed = report._replace(status=1)
-    return failed.with_warning(f"its {which} command {fault}")
+    return failed.with_warning(fault.message, fault.hint)
 
 
 def _recorded(

@@ -12,8 +12,8 @@ from ..named_tuple import NamedTuple
 from ..text import shown
 from .object import Applied, Foreign, LinkThere, Namespace, Outcome, Place, Placed, no_such_device
 
-NFT_SECONDS = 10
-"""How long `nft` may take."""
+NFT_SECONDS = 3
+"""How long `nft` may take. Meanwhile charon answers no peer, and the records are locked."""
 NFT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 OURS = "vti-updown"
 """The comment of our tables, by which they are told from others of the same name."""

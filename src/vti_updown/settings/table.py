@@ -79,6 +79,10 @@ class Settings(NamedTuple):
     up: str | None = None
     """A command of the user's, for /bin/sh, after each `up`."""
     down: str | None = None
+    command_seconds: int | None = None
+    """How long a command may take. None stands for the default."""
+    command_detach: bool = False
+    """Whether charon does not wait for a command."""
     section: str = ""
     """The NAME of the most specific [connection.NAME] that matched. It is empty without one."""
 
@@ -348,6 +352,25 @@ FLAGS = (
         default="none",
         example="logger down",
         parse=values.command,
+    ),
+    Flag(
+        name="command-seconds",
+        metavar="SECONDS",
+        help="How long an up or down command may take. Then it is killed.",
+        default="3, or 60 with --command-detach",
+        example=5,
+        parse=values.seconds,
+        words=values.one_number,
+    ),
+    Flag(
+        name="command-detach",
+        metavar="yes|no",
+        help="Do not wait for an up or down command. charon goes on, and syslog gets what fails.",
+        default="no",
+        example=True,
+        parse=values.boolean,
+        words=values.yes_or_no,
+        alone="yes",
     ),
     Flag(
         name="config",

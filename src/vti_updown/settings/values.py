@@ -42,6 +42,8 @@ MSS_LEAST = 536
 MSS_MOST = LONGEST_PACKET - IP_HEADER[4] - TCP_HEADER
 METRIC_MOST = UINT32_MAX - 1
 """The next one is for our unreachable routes."""
+SECONDS_MOST = 60
+"""The longest that a command of the user's may take. charon may be waiting for it."""
 LINK_LOCAL = ipaddress.IPv6Network("fe80::/10")
 BROADCAST = ipaddress.IPv4Address(UINT32_MAX)
 HEXADECIMAL_DIGITS = frozenset("0123456789abcdefABCDEF")
@@ -167,6 +169,7 @@ def mss(value: object) -> int | None:
 
 mtu = number(MTU_LEAST, LONGEST_PACKET)
 metric = number(0, METRIC_MOST)
+seconds = number(1, SECONDS_MOST)
 
 
 def table(value: object) -> int:
