@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from . import __version__
 from .named_tuple import NamedTuple
-from .output import error_line, refused, say
+from .output import comments, error_lines, refused, say
 from .settings.table import FLAGS, Settings, SettingsError, read_flags
 from .text import Refusal, wrapped
 
@@ -31,7 +31,7 @@ def main() -> int:
         from .admin.cli import run  # click costs more than all of the hook
     except ImportError as error:
         refusal = refused(error)
-        say([error_line(refusal, {})])
+        say(error_lines(refusal, {}))
         return refusal.status
     return run(words)
 
@@ -78,7 +78,7 @@ def _hook(
             raise given.wrong
     except (Refusal, OSError, ImportError) as error:
         refusal = refused(error)
-        say([error_line(refusal, environ)])
+        say(error_lines(refusal, environ))
         return refusal.status
     return status
 
@@ -105,7 +105,7 @@ def _rehearsed(rehearsal: "Rehearsal") -> list[str]:
     """The notes as comments, and the commands that the steps stand for."""
     from .objects.registry import commands
 
-    notes = [f"# {note}" for note in rehearsal.notes]
+    notes = comments(rehearsal.notes)
     lines: list[str] = []
     for step in rehearsal.steps:
         lines += commands(step, rehearsal.ifnames)

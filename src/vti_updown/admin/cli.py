@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..output import error_line, refused, say
+from ..output import error_lines, refused, say
 from ..settings.choose import chosen_file
 from ..settings.table import DEFAULT_FILE, FLAGS, Flag
 from ..text import Refusal
@@ -240,5 +240,5 @@ def run(words: Sequence[str]) -> int:
         if isinstance(status, int):
             return status
         return 0
-    say([error_line(refusal, {})])
+    say(error_lines(refusal, {}))
     return refusal.status
