@@ -1,6 +1,7 @@
 """The one entry point: the hook if charon calls, else the commands for people.
 
-charon sets PLUTO_VERB. As a hook it imports neither click nor what only people need.
+charon sets PLUTO_VERB, and gives flags only. A command's name makes the call a command, whatever
+the environment says. As a hook it imports neither click nor what only people need.
 """
 
 import os
@@ -25,7 +26,7 @@ def main() -> int:
     It is 0 if all is done, 1 if the system refused, 2 if the input or the settings are wrong.
     """
     words = sys.argv[1:]
-    if "PLUTO_VERB" in os.environ:
+    if "PLUTO_VERB" in os.environ and _is_event(words):
         return hook(words, os.environ)
     try:
         from .admin.cli import run  # click costs more than all of the hook
@@ -34,6 +35,20 @@ def main() -> int:
         say(error_lines(refusal, {}))
         return refusal.status
     return run(words)
+
+
+def _is_event(words: Sequence[str]) -> bool:
+    """Whether the words name no command.
+
+    A user's own `up` command inherits PLUTO_VERB, and may call `vti-updown repair`.
+    """
+    try:
+        read_flags(words)
+    except SettingsError:
+        from .admin.commands import command_line  # there is a word that is no flag, or a wrong one
+
+        return command_line(words).command is None
+    return True
 
 
 def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
