@@ -125,8 +125,14 @@ def _rehearsed(rehearsal: "Rehearsal") -> list[str]:
     for step in rehearsal.steps:
         lines += commands(step, rehearsal.ifnames)
     if not lines:
-        lines = ["# nothing to change"]
+        lines = _nothing(rehearsal.why_nothing)
     return notes + lines
+
+
+def _nothing(why: str) -> list[str]:
+    if not why:
+        return ["# nothing to change"]
+    return comments([f"nothing to change: {why}"])
 
 
 def usage() -> list[str]:

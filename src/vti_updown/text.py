@@ -40,7 +40,7 @@ def _escaped(character: str) -> str:
 
 
 def in_head(name: str) -> str:
-    """A connection's name as the lines about it begin. What a peer chose leaves room for more."""
+    """A connection's name as it begins a line. It leaves room for what is said of it."""
     return cut(shown(name), NAME_BYTES)
 
 
@@ -135,8 +135,14 @@ def _words(text: str, room: int) -> Iterator[str]:
         yield rest
 
 
+NOTHING_TO_DO = 0
+"""The exit status of what is done, since nothing need be."""
+
+
 class Refusal(Exception):
     """Input or settings are wrong (exit status 2), or the system refused something (status 1).
+
+    With the status NOTHING_TO_DO it is no error: there is nothing to set up.
 
     `message` says what is wrong, and `hint` says what to do. Each is one line without control
     characters, so build them with `shown`.

@@ -9,8 +9,8 @@ from ..objects.object import Object
 from ..objects.route import Route
 from ..reconcile.reconcile import Result
 from ..records.references import STANDING
-from ..text import fitted, in_head, noted
-from .begin import Change
+from ..text import Refusal, fitted, in_head, noted, said
+from .begin import Change, needs_no_link
 from .context import EventContext
 
 MESSAGES = 3
@@ -63,7 +63,7 @@ def report_up(
         *result.failures,
     ]
     return Report(
-        lines=_lines(event, first_line, notes),
+        lines=[first_line, *_noted(event, notes)],
         command=change.command,
         ifname=link.name,
     )
@@ -80,6 +80,11 @@ def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
     return summaries
 
 
+def report_nothing_to_do(event: Event, reason: Refusal) -> Report:
+    head = f"{in_head(event.connection)}: "
+    return Report(said(head, reason.message, reason.hint))
+
+
 def report_down(
     context: EventContext,
     change: Change,
@@ -87,10 +92,14 @@ def report_down(
     result: Result,
 ) -> Report:
     """`former` is None if the reference had no link."""
-    first_line = _said_of_down(context, change, former, result)
+    first = [_said_of_down(context, change, former, result)]
+    if not change.own:
+        reason = needs_no_link(context)
+        if reason is not None:
+            first = report_nothing_to_do(context.event, reason).lines
     notes = result.notes + result.failures
     report = Report(
-        lines=_lines(context.event, first_line, notes),
+        lines=first + _noted(context.event, notes),
         command=change.command,
     )
     if former is not None:
@@ -167,19 +176,15 @@ def _blocked(context: EventContext) -> list[str]:
     return blocked
 
 
-def _lines(
-    event: Event,
-    first_line: str,
-    notes: Iterable[str],
-) -> list[str]:
-    """The first line, and as many notes as there is room for, with a count of the others."""
+def _noted(event: Event, notes: Iterable[str]) -> list[str]:
+    """The lines of as many notes as there is room for, with a count of the others."""
     head = f"{in_head(event.connection)}: "
     told = list(notes)
     room = MESSAGES - 1
     more = len(told) - room
     if more > 0:
         told[room - 1] += f" (and {more} more)"
-    lines = [first_line]
+    lines: list[str] = []
     for note in told[:room]:
         lines += noted(head, note)
     return lines
