@@ -1,6 +1,7 @@
 """The one entry point: the hook if charon calls, else the commands for people.
 
-charon sets PLUTO_VERB. As a hook it imports neither click nor what only people need.
+charon sets PLUTO_VERB, and gives flags only. A command's name makes the call a command, whatever
+the environment says. As a hook it imports neither click nor what only people need.
 """
 
 import os
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from . import __version__
 from .named_tuple import NamedTuple
-from .output import error_line, refused, say
+from .output import comments, error_lines, refused, say
 from .settings.table import FLAGS, Settings, SettingsError, read_flags
 from .text import Refusal, wrapped
 
@@ -24,16 +25,39 @@ def main() -> int:
 
     It is 0 if all is done, 1 if the system refused, 2 if the input or the settings are wrong.
     """
-    words = sys.argv[1:]
-    if "PLUTO_VERB" in os.environ:
+    try:
+        return _main(sys.argv[1:])
+    except Exception as error:
+        # A fault of our own is a line in charon's log, too, and not a traceback in twenty.
+        refusal = refused(error)
+        say(error_lines(refusal, os.environ))
+        return refusal.status
+
+
+def _main(words: Sequence[str]) -> int:
+    if "PLUTO_VERB" in os.environ and _is_event(words):
         return hook(words, os.environ)
     try:
         from .admin.cli import run  # click costs more than all of the hook
     except ImportError as error:
         refusal = refused(error)
-        say([error_line(refusal, {})])
+        say(error_lines(refusal, {}))
         return refusal.status
     return run(words)
+
+
+def _is_event(words: Sequence[str]) -> bool:
+    """Whether the words name no command.
+
+    A user's own `up` command inherits PLUTO_VERB, and may call `vti-updown repair`.
+    """
+    try:
+        read_flags(words)
+    except SettingsError:
+        from .admin.commands import command_line  # there is a word that is no flag, or a wrong one
+
+        return command_line(words).command is None
+    return True
 
 
 def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -78,7 +102,7 @@ def _hook(
             raise given.wrong
     except (Refusal, OSError, ImportError) as error:
         refusal = refused(error)
-        say([error_line(refusal, environ)])
+        say(error_lines(refusal, environ))
         return refusal.status
     return status
 
@@ -105,13 +129,19 @@ def _rehearsed(rehearsal: "Rehearsal") -> list[str]:
     """The notes as comments, and the commands that the steps stand for."""
     from .objects.registry import commands
 
-    notes = [f"# {note}" for note in rehearsal.notes]
+    notes = comments(rehearsal.notes)
     lines: list[str] = []
     for step in rehearsal.steps:
         lines += commands(step, rehearsal.ifnames)
     if not lines:
-        lines = ["# nothing to change"]
+        lines = _nothing(rehearsal.why_nothing)
     return notes + lines
+
+
+def _nothing(why: str) -> list[str]:
+    if not why:
+        return ["# nothing to change"]
+    return comments([f"nothing to change: {why}"])
 
 
 def usage() -> list[str]:

@@ -78,13 +78,14 @@ class Selector(NamedTuple):
         MOBIKE may change that address, and even its family, before the `down`.
         """
         where = str(self.network)
-        if self._is_only(endpoint):
+        if self.is_host(endpoint):
             where = "host"
         if self.limited:
             return f"{where}[{self.protocol}/{self.port}]"
         return where
 
-    def _is_only(self, endpoint: IPAddress | None) -> bool:
+    def is_host(self, endpoint: IPAddress | None) -> bool:
+        """Whether its subnet is that of `endpoint` alone."""
         if endpoint is None or self.network.num_addresses > 1:
             return False
         return self.network.network_address == endpoint

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 
-from .text import Refusal, line, shown
+from .text import Refusal, in_head, noted, said, shown
 
 
 def say(lines: Iterable[str]) -> None:
@@ -25,14 +25,28 @@ def refused(error: Exception) -> Refusal:
         return error
     if isinstance(error, ImportError):
         return _not_imported(error)
-    message = shown(error, 80)
-    what = f"the system refused: {message}"
-    return Refusal(what, "vti-updown repair looks again", 1)
+    message = shown(error, 160)
+    if isinstance(error, OSError):
+        what = f"the system refused: {message}"
+        return Refusal(what, "vti-updown repair looks again", 1)
+    what = f"vti-updown has a fault of its own: {type(error).__name__}: {message} ({_place(error)})"
+    return Refusal(what, "please report it; vti-updown repair goes on from what is there", 1)
+
+
+def _place(error: Exception) -> str:
+    """The line of the code that an error comes from."""
+    trace = error.__traceback__
+    if trace is None:
+        return "no trace"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    file = os.path.basename(trace.tb_frame.f_code.co_filename)
+    return f"{file}:{trace.tb_lineno}"
 
 
 def _not_imported(error: ImportError) -> Refusal:
     name = shown(error.name)
-    message = shown(error.msg, 60)
+    message = shown(error.msg, 160)
     what = f"cannot load {name}: {message}"
     if isinstance(error, ModuleNotFoundError):
         what = f"has no module {name}"
@@ -45,14 +59,18 @@ def _not_imported(error: ImportError) -> Refusal:
     return Refusal(f"this Python {what}", hint, 1)
 
 
-def error_line(refusal: Refusal, environ: Mapping[str, str]) -> str:
-    """`error: CONNECTION: MESSAGE; HINT` in one line.
-
-    The hint is kept whole. If the line is too long, the message is cut.
-    """
-    text = refusal.message
+def error_lines(refusal: Refusal, environ: Mapping[str, str]) -> list[str]:
+    """`error: CONNECTION: MESSAGE; HINT`, in as many lines as it takes."""
+    head = "error: "
     connection = environ.get("PLUTO_CONNECTION")
     if connection:
-        name = shown(connection, 30)
-        text = f"{name}: {text}"
-    return line(f"error: {text}", tail=f"; {refusal.hint}")
+        head = f"error: {in_head(connection)}: "
+    return said(head, refusal.message, refusal.hint)
+
+
+def comments(notes: Iterable[str]) -> list[str]:
+    """What is noted beside commands that are printed, as comments of a shell."""
+    lines: list[str] = []
+    for note in notes:
+        lines += noted("# ", note)
+    return lines

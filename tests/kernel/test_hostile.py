@@ -51,8 +51,8 @@ def ours():
 
 
 def checked(lines):
-    """Every line as it may be."""
-    assert lines and len(lines) <= 3
+    """Every line as it may be: three messages at most, each with two further lines at most."""
+    assert lines and len(lines) <= 9
     for line in lines:
         assert line.isprintable(), line
         assert len(line.encode()) <= LINE_BYTES, line

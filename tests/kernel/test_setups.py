@@ -486,7 +486,8 @@ def test_release_of_a_tunnel_that_is_up_leaves_it_up(machine, capfd):
         (GW, ["office"], "error: the settings have no table [connection.office]; see vti-updown check-config"),
         ('[connection.gw]\nmark = 2\nwhen_down = "keep"', [], "error: gw: a VTI has endpoints; add local and remote to the settings"),
         ('[connection.gw]\nlocal = "192.168.0.1"\nremote = "192.168.0.2"\nwhen_down = "keep"', [],
-         "error: gw: the CHILD_SA has neither mark nor …; add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),
+         "error: gw: the CHILD_SA has neither mark nor if_id\n"
+         "error:   add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),
         ('[connection.gw]\nif_id = 4\nwhen_down = "block"', [],
          "error: gw: there is no route to block; list its routes in the settings"),
         ('[connection.gw]\nif_id = 4\nwhen_down = "block"\nroutes = ["0.0.0.0/0"]', [],
@@ -496,7 +497,7 @@ def test_release_of_a_tunnel_that_is_up_leaves_it_up(machine, capfd):
 def test_what_cannot_be_prepared_is_told_and_changes_nothing(machine, capfd, text, words, line):
     """The line says what is missing in the settings."""
     before = machine.state()
-    assert person(capfd, "prepare", *words, *config(text)) == (2, [line])
+    assert person(capfd, "prepare", *words, *config(text)) == (2, line.split("\n"))
     assert machine.state() == before
 
 

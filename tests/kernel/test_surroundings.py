@@ -148,8 +148,8 @@ def test_the_newest_up_decides_though_the_clock_was_set_back(machine, set_back):
     ],
 )
 @pytest.mark.parametrize("words", [("--route", "10.2.0.0/16"), ("repair",)])
-def test_a_python_without_sqlite_is_told_in_one_line(machine, breakage, said, words):
-    """The line says what to install, and nothing is changed."""
+def test_a_python_without_sqlite_is_told(machine, breakage, said, words):
+    """It says what to install, and nothing is changed."""
     before = machine.state()
     script = f"import sys, tempfile; {breakage}; from vti_updown import cli; sys.exit(cli.main())"
     variables = os.environ | (environment() if words[0].startswith("--") else {})
@@ -157,12 +157,11 @@ def test_a_python_without_sqlite_is_told_in_one_line(machine, breakage, said, wo
         [sys.executable, "-c", script, *words], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         check=False,
     )  # fmt: skip
-    (line,) = done.stdout.splitlines()
+    lines = done.stdout.splitlines()
+    first, last = lines[0], lines[-1]
     about = "gw: " if words[0].startswith("--") else ""
-    assert line.startswith(f"error: {about}this Python {said}"), line
-    assert line.endswith("; install vti-updown with a whole Python, such as the distribution's"), (
-        line
-    )
+    assert first.startswith(f"error: {about}this Python {said}"), first
+    assert last.endswith("install vti-updown with a whole Python, such as the distribution's"), last
     assert done.returncode == 1 and machine.state() == before
 
 

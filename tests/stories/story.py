@@ -8,8 +8,10 @@ with `run:`, and last `exit status:` where it is not 0.
 This is the only file of the stories that knows what the product is made of inside.
 """
 
+import os
 import shlex
 import sqlite3
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +24,6 @@ import pytest
 from support.events import environment
 from vti_updown import cli
 from vti_updown.addresses import IPAddress
-from vti_updown.admin import cli as admin_cli
 from vti_updown.admin import session as admin_session
 from vti_updown.hook import caller, user_command
 from vti_updown.hook import run as hook_run
@@ -35,11 +36,14 @@ from vti_updown.objects.object import HARMLESS, Applied, Foreign, Object, Outcom
 from vti_updown.objects.registry import Step, commands
 from vti_updown.objects.route import Route
 from vti_updown.objects.sysctl import Sysctl
+from vti_updown.records import references
 from vti_updown.records.records import Records
 from vti_updown.text import Refusal
 
 FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
+SINCE = "2026-07-01T12:00:00Z"
+"""The time, as the records have it."""
 MAIN_TABLE = 254
 CHARONS_TABLE = 220
 
@@ -333,6 +337,9 @@ class Story:
         self._folder = folder
         self._capture = capture
         self._charon = "1@1"
+        """Who calls; empty by hand."""
+        self._living = ""
+        """A charon that lives, though it is not the one who calls."""
         self._kernel = PaperKernel(self.host)
         self._records = _in_memory()
         self._ran: list[str] = []
@@ -348,9 +355,10 @@ class Story:
         patch.setattr(
             caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
         )
-        patch.setattr(caller, "alive", lambda who: who in ("", self._charon))
+        patch.setattr(caller, "alive", lambda who: who in ("", self._charon, self._living))
         patch.setattr(namespace, "exists", lambda name: name in self.host.namespaces)
         patch.setattr(user_command, "run", self._ran_by_the_shell)
+        patch.setattr(references, "now", lambda: SINCE)
 
     @contextmanager
     def _opened(self, _namespace: int) -> Iterator[Records]:
@@ -375,25 +383,31 @@ class Story:
 
     # What the administrator does
 
-    def settings(self, text: str) -> None:
-        """The text of /etc/vti-updown.toml."""
-        (self._folder / FILE).write_text(textwrap.dedent(text))
+    def settings(self, text: str, file: str = FILE) -> None:
+        """The text of /etc/vti-updown.toml, or of another file."""
+        path = self._folder / file
+        path.touch(0o600)
+        path.write_text(textwrap.dedent(text))
 
     def prepare(self, *connections: str) -> str:
-        return self._person("prepare", "--config", FILE, *connections)
+        return self.command("prepare", "--config", FILE, *connections)
 
     def release(self, *connections: str) -> str:
-        return self._person("release", *connections)
+        return self.command("release", *connections)
 
     def repair(self) -> str:
-        return self._person("repair")
+        return self.command("repair")
 
     def flush(self, *flags: str) -> str:
-        return self._person("flush", *flags)
+        return self.command("flush", *flags)
 
-    def _person(self, *words: str) -> str:
+    def command(self, *words: str, environ: Mapping[str, str] | None = None) -> str:
+        """A command for people, as its words are, in an environment of its own."""
         self._capture.readouterr()
-        status = admin_cli.run(words)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["vti-updown", *words])
+            patch.setattr(os, "environ", environ or {})
+            status = cli.main()
         self._kernel.taken.clear()
         self._kernel.surprised = False
         return "\n".join([*self._capture.readouterr().out.splitlines(), *_ended(status)])
@@ -461,8 +475,15 @@ class Story:
         )
         self._compare(rehearsed, said, done)
         self._kernel.surprised = False
-        rehearsed = [line for line in rehearsed if not line.startswith("error: ")]
+        rehearsed = [line for line in _without_reasons(rehearsed) if not line.startswith("error: ")]
         return "\n".join([*rehearsed, *(f"log: {line}" for line in said), *ran, *_ended(status)])
+
+    def rehearse(self, verb: str, **changed: object) -> str:
+        """What a person sees who gives the event by hand with `--dry-run`, with all comments."""
+        self._living, self._charon = self._charon, ""
+        lines, status = self._call(["--dry-run"], environment(verb, **changed))
+        self._living, self._charon = "", self._living
+        return "\n".join([*lines, *_ended(status)])
 
     def _compare(self, rehearsed: Sequence[str], said: Sequence[str], done: Iterable[str]) -> None:
         """What is rehearsed is what is done. What only the kernel can say, no rehearsal knows."""
@@ -483,6 +504,17 @@ class Story:
         self._capture.readouterr()
         status = cli.hook([*flags, "--config", FILE, *shlex.split(self.line)], environ)
         return self._capture.readouterr().out.splitlines(), status
+
+
+def _without_reasons(rehearsed: Iterable[str]) -> Iterator[str]:
+    """The lines without the reason why nothing would change: the log says what happened."""
+    nothing = "# nothing to change"
+    has_reason = False
+    for line in rehearsed:
+        if has_reason and line.startswith("#   "):
+            continue
+        has_reason = line.startswith(f"{nothing}: ")
+        yield nothing if has_reason else line
 
 
 def _ended(status: int) -> list[str]:

@@ -134,9 +134,9 @@ def test_the_marks_are_the_keys(changed, okey, ikey):
 def test_a_child_sa_for_gre_is_not_told_to_add_a_mark():
     """The packets of a GRE link would not have it."""
     told = refused(MARK_IN=None, MARK_OUT=None, MY_PROTOCOL=47, PEER_PROTOCOL=47)
-    assert (
-        told
-        == "it protects a GRE link, which is made without the hook; take the hook out of this CHILD_SA"
+    assert told == (
+        "between the endpoints alone, without mark or if_id, no link is needed;"
+        " leave leftupdown / updown out"
     )
 
 

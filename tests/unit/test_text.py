@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vti_updown.text import LINE_BYTES, fitted, line, shown
+from vti_updown.text import LINE_BYTES, cut, fitted, in_head, noted, said, shown
 
 
 @given(st.text(max_size=300))
@@ -13,12 +13,67 @@ def test_what_is_shown_is_printable_and_short(text):
     assert len(shown(text)) <= 40
 
 
-@given(st.text(max_size=300), st.text(max_size=20))
-def test_a_line_fits_and_keeps_its_tail(text, tail):
-    """What to do is kept whole."""
-    made = line(text, tail)
-    assert len(made.encode("utf-8", "replace")) <= LINE_BYTES
-    assert made.endswith(tail)
+def size(text):
+    return len(text.encode("utf-8", "replace"))
+
+
+def without_spaces(text):
+    return text.replace(" ", "")
+
+
+def read(head, lines):
+    """What a reader makes of the lines: they all begin with the head, which is not part of it."""
+    assert all(line.startswith(head) for line in lines)
+    return "".join(line.removeprefix(head) for line in lines)
+
+
+PRINTABLE = st.text(st.characters(exclude_categories=["C", "Zs", "Zl", "Zp"]) | st.just(" "))
+SENTENCES = st.lists(PRINTABLE, max_size=40).map(" ".join)
+HEADS = PRINTABLE.map(in_head).map("error: {}: ".format)
+
+
+@given(HEADS, SENTENCES, SENTENCES)
+def test_a_remedy_is_never_cut(head, message, remedy):
+    """However long it and the message are, all of it can be read, and each line fits."""
+    lines = said(head, message, remedy)
+    assert max(map(size, lines)) <= LINE_BYTES
+    assert without_spaces(read(head, lines)).endswith(without_spaces(remedy))
+
+
+@given(HEADS, SENTENCES, SENTENCES)
+def test_nothing_is_cut_from_a_message_of_three_lines(head, message, remedy):
+    """Only one that is absurdly long loses its end."""
+    lines = said(head, message, remedy)
+    told = without_spaces(read(head, lines))
+    whole = without_spaces(message + remedy)
+    assert told.replace(";", "") == whole.replace(";", "") or size(message) > LINE_BYTES
+
+
+@given(st.text(max_size=200).map(shown), SENTENCES)
+def test_a_note_is_never_cut_behind_its_semicolon(name, remedy):
+    """Its remedy stands there."""
+    head = f"{in_head(name)}: "
+    lines = noted(head, f"no route made, as the selector 0.0.0.0/0 is everything; {remedy}")
+    assert max(map(size, lines)) <= LINE_BYTES
+    assert without_spaces(read(head, lines)).endswith(without_spaces(remedy))
+
+
+def test_what_fits_is_one_line_and_what_does_not_is_two():
+    """The remedy then begins a line, with the connection's name once more."""
+    assert said("error: gw: ", "there is no mark", "add one") == [
+        "error: gw: there is no mark; add one"
+    ]
+    hint = "add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"
+    assert said("error: gw: ", "the CHILD_SA has neither mark nor if_id", hint) == [
+        "error: gw: the CHILD_SA has neither mark nor if_id",
+        f"error: gw:   {hint}",
+    ]
+
+
+def test_a_message_that_never_ends_is_cut():
+    """Three lines are enough to see what is wrong; what to do comes behind them."""
+    lines = said("error: ", "a" * 5000, "stop that")
+    assert [line[-1] for line in lines] == ["a", "a", "…", "t"]
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=50), max_size=10))
@@ -36,4 +91,4 @@ def test_a_long_list_ends_with_a_count():
 
 def test_a_character_is_never_cut_in_the_middle():
     """A line is valid UTF-8."""
-    line("→" * 100).encode("utf-8").decode("utf-8")
+    assert cut("→" * 100) == "→" * 39 + "…"

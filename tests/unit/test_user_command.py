@@ -278,8 +278,7 @@ def test_syslog_gets_lines_of_ours(monkeypatch):
     user_command._tell_syslog("gw\n", Fault("its up command was killed after 60 s", "do it"))
     assert lines == [
         ("vti-updown", syslog.LOG_PID, syslog.LOG_DAEMON),
-        "warning: gw\\n: its up command was killed after 60 s",
-        "warning: gw\\n:   do it",
+        "warning: gw\\n: its up command was killed after 60 s; do it",
     ]
 
 

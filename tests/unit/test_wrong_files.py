@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.events import environment
 from vti_updown.cli import FlagsGiven, hook
 from vti_updown.event import parse
-from vti_updown.output import error_line
+from vti_updown.output import error_lines
 from vti_updown.settings import choose
 from vti_updown.settings import file as settings_file
 from vti_updown.settings.choose import chosen_file, settings_by_name, settings_for
@@ -34,7 +34,7 @@ def said(monkeypatch):
         )
         with pytest.raises(SettingsError) as caught:
             FlagsGiven(read_flags(words)).load_settings(EVENT)
-        return error_line(caught.value, ENVIRON), caught.value.status
+        return "\n".join(error_lines(caught.value, ENVIRON)), caught.value.status
 
     return read
 
@@ -43,7 +43,8 @@ WRONG = [
     # No TOML.
     ("a = ", f"error: gw: {FILE} end of document: Invalid value; correct it there"),
     ("[connection.gw]\nmtu = 14 00",
-     f"error: gw: {FILE} line 2, column 10: Expected newline or end of document after a stat…; correct it there"),
+     f"error: gw: {FILE} line 2, column 10: Expected newline or end of document after a statement\n"
+     "error: gw:   correct it there"),
     ("[connection.rw-*]\nvrf = 'blue'",
      f"error: gw: {FILE} line 1, column 16: Expected ']' at the end of a table declaration; correct it there"),
     ("[connection.gw]\n[connection.gw]",
@@ -75,45 +76,55 @@ WRONG = [
      f"error: gw: {FILE} [default] peer is unknown; what is matched stands in [connection.NAME]"),
     # Nothing that could match.
     ("[connection.a]\npeer = '10.2.0.1/16'",
-     f'error: gw: {FILE} [connection.a] peer = "10.2.0.1/16" is no address or s…; write peer = "203.0.113.0/24"'),
+     f'error: gw: {FILE} [connection.a] peer = "10.2.0.1/16" is no address or subnet\n'
+     'error: gw:   write peer = "203.0.113.0/24"'),
     ("[connection.a]\npeer_id = ''", f'error: gw: {FILE} [connection.a] peer_id = "" is empty; write peer_id = "*@example.org"'),
     ("[connection.a]\nxauth_id = 5",
      f'error: gw: {FILE} [connection.a] xauth_id = 5 is not text in quotes; write xauth_id = "alice"'),
     # No values.
     ("[default]\nname = 5", f'error: gw: {FILE} [default] name = 5 is not text in quotes; write name = "vpn{{uniqueid}}"'),
     ("[default]\nname = 'a b'",
-     f"error: gw: {FILE} [default] name = \"a b\" has ' ' in it, which no link nam…; use letters, digits, - and _"),
+     f'error: gw: {FILE} [default] name = "a b" has \' \' in it, which no link name may have\n'
+     "error: gw:   use letters, digits, - and _"),
     ("[default]\nname = 'vpn{peer_id}'",
-     f'error: gw: {FILE} [default] name =…; known are {{connection}} {{uniqueid}} {{mark}} {{if_id}} {{if_id:08x}} {{peer}}'),
+     f'error: gw: {FILE} [default] name = "vpn{{peer_id}}": unknown {{peer_id}}\n'
+     f"error: gw:   known are {{connection}} {{uniqueid}} {{mark}} {{if_id}} {{if_id:08x}} {{peer}}"),
     ("[default]\nkind = 'gre'",
      f'error: gw: {FILE} [default] kind = "gre" is not auto, vti, vti6 or xfrm; write kind = "auto"'),
     ("[default]\nlocal = 'moon'",
      f'error: gw: {FILE} [default] local = "moon" is not an IP address or any; write local = "192.0.2.1"'),
     ("[default]\nremote = '224.0.0.1'",
-     f'error: gw: {FILE} [default] remote = "224.0.0.1" is not an address of one…; write remote = "203.0.113.7"'),
+     f'error: gw: {FILE} [default] remote = "224.0.0.1" is not an address of one host\n'
+     'error: gw:   write remote = "203.0.113.7"'),
     ("[default]\nlocal = 'fe80::1%eth0'",
      f'error: gw: {FILE} [default] local = "fe80::1%eth0" is not an IP address or any; write local = "192.0.2.1"'),
     ("[default]\ndevice = 'a-name-of-16-chr'",
      f'error: gw: {FILE} [default] device = "a-name-of-16-chr" is longer than 15 bytes; write device = "eth0"'),
     ("[default]\nmark = 0", f"error: gw: {FILE} [default] mark = 0 is not one or two numbers from 1 to 4294967295; write mark = 42"),
     ("[default]\nif_id = [1, 4294967296]",
-     f"error: gw: {FILE} [default] if_id = [1, 4294967296] is not one or two numbers from 1 …; write if_id = 42"),
+     f"error: gw: {FILE} [default] if_id = [1, 4294967296] is not one or two numbers from 1 to 4294967295\n"
+     "error: gw:   write if_id = 42"),
     ("[default]\nif_id = true",
      f"error: gw: {FILE} [default] if_id = true is not one or two numbers from 1 to 4294967295; write if_id = 42"),
     ("[default]\nroutes = ['10.2.0.1/16']",
-     f'error: gw: {FILE} [default] routes = "10.2.0.1/16" is not a sub…; write NET/PREFIX with no host bits set'),
+     f'error: gw: {FILE} [default] routes = "10.2.0.1/16" is not a subnet such as 10.2.0.0/16\n'
+     "error: gw:   write NET/PREFIX with no host bits set"),
     ("[default]\nroutes = [{ metric = 5 }]",
      f'error: gw: {FILE} [default] routes = {{ "metric" = 5 }} has no network; write to = "10.2.0.0/16"'),
     ("[default]\nroutes = [{ to = '10.2.0.0/16', via = '10.1.0.1' }]",
      f'error: gw: {FILE} [default] routes = "via" is no part of a route; a route has to, metric, table and src'),
     ("[default]\nroutes = [{ to = '10.2.0.0/16', metric = -1 }]",
-     f"error: gw: {FILE} [default] routes.metric = -1 is not a number from 0 to 42…; write a number such as 100"),
+     f"error: gw: {FILE} [default] routes.metric = -1 is not a number from 0 to 4294967294\n"
+     "error: gw:   write a number such as 100"),
     ("[default]\naddress = '10.3.0.0/16'",
-     f'error: gw: {FILE} [default] address = "10.3.0.0/16" is a network, no…; write address = "169.254.21.2/30"'),
+     f'error: gw: {FILE} [default] address = "10.3.0.0/16" is a network, not an address in it\n'
+     'error: gw:   write address = "169.254.21.2/30"'),
     ("[default]\naddress = '10.3.0.1 peer fd00::1'",
-     f'error: gw: {FILE} [default] address = "10.3.0.1 peer fd00::1" needs two add…; write ADDRESS peer ADDRESS'),
+     f'error: gw: {FILE} [default] address = "10.3.0.1 peer fd00::1" needs two addresses of one family\n'
+     "error: gw:   write ADDRESS peer ADDRESS"),
     ("[default]\naddress = '10.3.0.1/24 peer 10.3.0.2'",
-     f'error: gw: {FILE} [default] address = "10.3.0.1/24 peer 10.3.0…" has a pref…; leave one of the two out'),
+     f'error: gw: {FILE} [default] address = "10.3.0.1/24 peer 10.3.0…" has a prefix and a peer\n'
+     "error: gw:   leave one of the two out"),
     ("[default]\nmtu = 67", f"error: gw: {FILE} [default] mtu = 67 is not a number from 68 to 65535; write mtu = 1400"),
     ("[default]\nmtu = '1400'", f'error: gw: {FILE} [default] mtu = "1400" is not a number from 68 to 65535; write mtu = 1400'),
     ("[default]\nmtu = 1400.0", f"error: gw: {FILE} [default] mtu = 1400.0 is not a number from 68 to 65535; write mtu = 1400"),
@@ -123,7 +134,9 @@ WRONG = [
      f"error: gw: {FILE} [default] metric = 4294967295 is not a number from 0 to 4294967294; write metric = 100"),
     ("[default]\ntable = 'local'", f'error: gw: {FILE} [default] table = "local" is the kernel\'s own table; write table = 100'),
     ("[default]\ntable = 0x" + "f" * 9000,
-     f"error: gw: {FILE} [default] table = a number that long is not main, default or a num…; write table = 100"),
+     f"error: gw: {FILE} [default] table = a number that long is not main, default or a number from 1 to\n"
+     "error: gw:   4294967295\n"
+     "error: gw:   write table = 100"),
     ("[default]\nvrf = ''", f'error: gw: {FILE} [default] vrf = "" is empty; write vrf = "blue"'),
     ("[default]\nnetns = '../x'",
      f'error: gw: {FILE} [default] netns = "../x" is no name of a network namespace; write netns = "office"'),
@@ -136,7 +149,8 @@ WRONG = [
     ("[default.sysctl]\nrp_filter = 2",
      f'error: gw: {FILE} [default] sysctl = "rp_filter" is no sysctl of a link; write ipv4.NAME or ipv6.NAME'),
     ("[default.sysctl]\nipv4.rp_filter = '2'",
-     f'error: gw: {FILE} [default] sysctl.ipv4.rp_filter = "2" is not a number from -214…; write a whole number'),
+     f'error: gw: {FILE} [default] sysctl.ipv4.rp_filter = "2" is not a number from -2147483648 to 2147483647\n'
+     "error: gw:   write a whole number"),
     ("[default.sysctl]\nipv4.rp_filter = 2\n'ipv4.rp_filter' = 1",
      f'error: gw: {FILE} [default] sysctl = "ipv4.rp_filter" is given twice; leave one out'),
     ("[default]\nwhen_down = false",
@@ -152,7 +166,8 @@ WRONG = [
      f'error: gw: {FILE} [default] command_detach = "yes" is neither true nor false; write command_detach = true'),
     # No value at all for this connection: printed is escaped.
     ("[connection.\"*\\u001b[31m\"]\nconnection = 'g*'\nnetns = \"\\n\"",
-     f'error: gw: {FILE} [connection."*\\x1b[31m"] netns = "\\n" is no name of a network…; write netns = "office"'),
+     f'error: gw: {FILE} [connection."*\\x1b[31m"] netns = "\\n" is no name of a network namespace\n'
+     'error: gw:   write netns = "office"'),
     # What cannot be together.
     ("[default]\nlocal = 'any'\nremote = '::'",
      f"error: gw: {FILE} [default] local and remote are both any; write an address in one of them"),
@@ -161,7 +176,8 @@ WRONG = [
     ("[default]\nkind = 'xfrm'\nremote = '192.0.2.1'",
      f"error: gw: {FILE} [default] remote: an xfrm interface has no endpoints; leave remote out, or kind = xfrm"),
     ("[default]\nkind = 'vti'\n[connection.gw]\nlocal = 'fd00::1'",
-     f"error: gw: {FILE} [connection.gw] local is IPv6, but vti wants IPv4 (kind: [de…; leave kind or local out"),
+     f"error: gw: {FILE} [connection.gw] local is IPv6, but vti wants IPv4 (kind: [default])\n"
+     "error: gw:   leave kind or local out"),
     ("[default]\nkind = 'vti6'\nremote = '192.0.2.1'",
      f"error: gw: {FILE} [default] remote is IPv4, but vti6 wants IPv6; leave kind or remote out"),
     ("[default]\nkind = 'vti'\nif_id = 42",
@@ -183,7 +199,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("data", "line"), WRONG, ids=[line[32:70] for _, line in WRONG])
 def test_a_wrong_file_says_where_and_what_would_be_right(said, data, line):
-    """One line each, with file, table and key."""
+    """With file, table and key. A long one has its remedy in a line of its own."""
     assert said(data) == (line, 2)
 
 
@@ -221,8 +237,11 @@ def test_no_line_is_cut_by_charon(said, name):
         f'vrf = "blue"\nnetns = "x"\nmtu = {9**19}',
         f'peer = "{quoted}"',
     ):
-        line, status = said(f'[connection."{quoted}"]\nconnection = "*"\n{text}')
-        assert status == 2 and len(line.encode()) <= 120 and line.isprintable() and "; " in line
+        told, status = said(f'[connection."{quoted}"]\nconnection = "*"\n{text}')
+        assert status == 2
+        for line in told.split("\n"):
+            assert len(line.encode()) <= 120 and line.isprintable()
+            assert line.startswith("error: gw: ")
 
 
 # The file itself.
@@ -239,7 +258,7 @@ def file(tmp_path, monkeypatch):
 def up():
     with pytest.raises(SettingsError) as caught:
         FlagsGiven(read_flags(["--config", "a.toml"])).load_settings(EVENT)
-    return error_line(caught.value, ENVIRON)
+    return "\n".join(error_lines(caught.value, ENVIRON))
 
 
 def test_a_file_that_others_can_write_is_refused(file):
@@ -374,8 +393,10 @@ def test_check_config_prints_every_fault(file, capfd):
             "error: a.toml [default] mtu = 20 is not a number from 68 to 65535; write mtu = 1400",
             'error: a.toml [default] sysctl.ipv4.x = "1" is not a number from -2147483648 to 2147483647; write a whole number',
             'error: a.toml [default] sysctl = "ipv5.y" is no sysctl of a link; write ipv4.NAME or ipv6.NAME',
-            'error: a.toml [connection.a] routes = "10.2.0.1/16" is not a subnet such as 1…; write NET/PREFIX with no host bits set',
-            'error: a.toml [connection.a] routes = "office" is not a subnet such as 10.2.0…; write NET/PREFIX with no host bits set',
+            'error: a.toml [connection.a] routes = "10.2.0.1/16" is not a subnet such as 10.2.0.0/16',
+            "error:   write NET/PREFIX with no host bits set",
+            'error: a.toml [connection.a] routes = "office" is not a subnet such as 10.2.0.0/16',
+            "error:   write NET/PREFIX with no host bits set",
             "error: a.toml [connection.b] table = 0 is not main, default or a number from 1 to 4294967295; write table = 100",
             "error: a.toml [connection.b] local and remote are both any; write an address in one of them",
             "error: a.toml [default] vrf and netns exclude each other (netns: [connection.b]); leave one out",
@@ -496,8 +517,9 @@ def readers(data):
             try:
                 reader()
             except SettingsError as error:
-                line = error_line(error, ENVIRON)
-                assert line.isprintable() and len(line.encode()) <= 120 and error.status == 2
+                assert error.status == 2
+                for line in error_lines(error, ENVIRON):
+                    assert line.isprintable() and len(line.encode()) <= 120
         checked = check(chosen_file({}))
         assert (
             all(line.isprintable() and len(line.encode()) <= 120 for line in checked.lines)

@@ -4,15 +4,15 @@ It is every fault of the file, or what each of its sections matches.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from ..named_tuple import NamedTuple
-from ..output import error_line
+from ..output import error_lines
 from ..settings.choose import merged
 from ..settings.conflicts import conflicts
 from ..settings.file import Section, SettingsFile, read_sections, typed_values
 from ..settings.table import SettingsError, Sourced
-from ..text import line, shown
+from ..text import said, shown
 
 
 class Checked(NamedTuple):
@@ -40,20 +40,26 @@ def check(file: SettingsFile) -> Checked:
         faults.append(error)
     faults += _of_values(sections)
     if faults:
-        lines = [error_line(fault, {}) for fault in faults]
-        different = dict.fromkeys(lines)
-        return Checked(list(different), 2)
+        return Checked(_said_of(faults), 2)
     if not sections:
         absent = f"{file.shown} is not there, so the defaults hold"
-        return Checked([absent], 0)
-    written = [section for section in sections if _is_written(section)]
-    matched = [_matched(section) for section in written]
-    lines = [
-        *matched,
-        *_outdone(sections),
-        _summary(file, sections),
-    ]
+        return Checked(said("", absent), 0)
+    lines: list[str] = []
+    for section in sections:
+        if _is_written(section):
+            lines += said("", _matched(section))
+    lines += _outdone(sections)
+    lines += said("", _summary(file, sections))
     return Checked(lines, 0)
+
+
+def _said_of(faults: Iterable[SettingsError]) -> list[str]:
+    """The lines of each fault, once if several tables have the same."""
+    different: dict[tuple[str, ...], None] = {}
+    for fault in faults:
+        message = error_lines(fault, {})
+        different[tuple(message)] = None
+    return list(chain.from_iterable(different))
 
 
 def _summary(file: SettingsFile, sections: list[Section]) -> str:
@@ -97,7 +103,7 @@ def _matched(section: Section) -> str:
         value = shown(wanted)
         matches.append(f"{key} {value}")
     all_of_them = ", ".join(matches)
-    return line(f"{table}: {all_of_them}")
+    return f"{table}: {all_of_them}"
 
 
 def _outdone(sections: Iterable[Section]) -> Iterator[str]:
@@ -111,5 +117,5 @@ def _outdone(sections: Iterable[Section]) -> Iterator[str]:
         for earlier, later in pairwise(group):
             place = f"{earlier.origin.file} {earlier.origin.table}"
             other = later.origin.table
-            message = f"warning: {place} matches the same as {other} behind it"
-            yield line(message, "; the later wins")
+            message = f"{place} matches the same as {other} behind it"
+            yield from said("warning: ", message, "the later wins")

@@ -1,18 +1,24 @@
-"""The command line for people, on click.
+"""The command line for people, on click, made from the table of commands."""
 
-The options are the hook's own, from the one table of settings.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from .. import __version__
-from ..output import error_line, refused, say
-from ..settings.choose import chosen_file
-from ..settings.table import DEFAULT_FILE, FLAGS, Flag
-from ..text import Refusal
+from ..output import error_lines, refused, say
+from ..settings.table import FLAGS, Flag, add_value
+from ..text import Refusal, shown
+from .commands import (
+    COMMANDS,
+    EVERY_FLAG,
+    Call,
+    Command,
+    command_line,
+    ignored,
+    unknown_command,
+)
 
 PROLOGUE = """Route-based tunnels for strongSwan: the updown hook that builds and removes the VTI of
 a CHILD_SA.
@@ -28,52 +34,99 @@ To see what an event would do, give it by hand: PLUTO_VERB=up-client PLUTO_ME=â€
 """
 INTERRUPTED = 130
 """What a shell gives for a command that Ctrl-C ended: 128 and SIGINT."""
+MESSAGE_CHARACTERS = 200
+"""As much of click's message as is shown."""
+NO_VARIABLE = "="
+"""No variable has this name. With one, click would complete words, and the command would not run.
+
+Its own, _VTI_UPDOWN_COMPLETE, may be inherited from a shell.
+"""
 
 
-def _event_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every flag of the hook as an option."""
-    for flag in reversed(FLAGS):
-        if flag.name in ("version", "help"):
-            continue
-        option = click.option(
-            f"--{flag.name}",
-            help=flag.described,
-            **_kind(flag),
-        )
-        command = option(command)
-    version = click.version_option(
-        __version__,
-        prog_name="vti-updown",
-        message="%(prog)s %(version)s",
+def _command_of(command: Command) -> click.Command:
+    """Click's command for one of ours."""
+    params = _params(command.flags, command.name)
+    if command.argument:
+        words = click.Argument(["connections"], nargs=-1, metavar=f"[{command.argument}]...")
+        params.append(words)
+    return click.Command(
+        command.name,
+        params=params,
+        callback=partial(_run, command),
+        help=command.help,
     )
-    return version(command)
 
 
-def _kind(flag: Flag) -> dict[str, Any]:
-    """How click is to take a flag's value."""
-    if not flag.metavar:
-        return {"is_flag": True}
-    kind: dict[str, Any] = {
-        "metavar": flag.metavar,
-        "multiple": flag.many,
-    }
+def _params(heeded: Collection[str], command: str) -> list[click.Parameter]:
+    """Every flag that there is as an option, which is heeded or refused."""
+    params: list[click.Parameter] = []
+    for flag in EVERY_FLAG:
+        if flag.name in heeded:
+            params.append(_option(flag))
+        elif flag.name not in ("version", "help"):
+            refuse = partial(_refuse, flag, command)
+            params.append(_option(flag, callback=refuse, hidden=True, expose_value=False))
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_print_version,
+        help="Print the version.",
+    )
+    return [*params, version]
+
+
+def _option(flag: Flag, **more: Any) -> click.Option:
+    """A flag as an option. It takes every value, so that a second one is not dropped."""
+    kind: dict[str, Any] = {"is_flag": True}
+    if flag.metavar:
+        kind = {"metavar": flag.metavar, "multiple": True}
     if flag.alone:
         kind["is_flag"] = False
         kind["flag_value"] = flag.alone
-    return kind
+    return click.Option([f"--{flag.name}"], help=flag.described, **kind, **more)
 
 
-@click.group(
-    help=PROLOGUE,
-    invoke_without_command=True,
-    context_settings={"max_content_width": 100},
-)
-@_event_options
+def _refuse(
+    flag: Flag,
+    command: str,
+    _context: click.Context,
+    _option: click.Parameter,
+    given: Any,
+) -> None:
+    """Raises Refusal for a flag that the command does not heed."""
+    if given:
+        raise ignored(flag, command)
+
+
+def _print_version(context: click.Context, _option: click.Parameter, given: bool) -> None:
+    if given:
+        say([f"vti-updown {__version__}"])
+        context.exit()
+
+
+def _run(command: Command, /, connections: Sequence[str] = (), **given: Any) -> int:
+    """Calls a command as click has read its words, and returns the exit status."""
+    flags: dict[str, list[str]] = {}
+    for flag in EVERY_FLAG:
+        value = given.get(flag.name.replace("-", "_"))
+        if not value:
+            continue
+        if flag.metavar is None:
+            flags[flag.name] = []
+            continue
+        for word in value:
+            add_value(flags, flag, word)
+    answer = command.run(Call(connections, flags))
+    say(answer.lines)
+    return answer.status
+
+
 @click.pass_context
-def _command(context: click.Context, /, **given: Any) -> None:
-    command = context.invoked_subcommand
-    if command is not None:
-        _refuse_ignored(command, given)
+def _no_event(context: click.Context, /, **given: Any) -> None:
+    """There is neither a command's name nor an event."""
+    if context.invoked_subcommand is not None:
         return
     if any(given.values()):
         hint = "see vti-updown --help on how to give one by hand"
@@ -81,164 +134,48 @@ def _command(context: click.Context, /, **given: Any) -> None:
     click.echo(context.get_help())
 
 
-def _refuse_ignored(command: str, given: dict[str, Any]) -> None:
-    """Raises Refusal for a flag in front of a command that does not heed it."""
-    heeded = {"dry_run"}
-    if command in ("prepare", "check-config"):
-        heeded.add("config")
-    for flag in FLAGS:
-        name = flag.name.replace("-", "_")
-        if name in heeded:
-            continue
-        if given.get(name):
-            what = f"--{flag.name} goes with an event, not with {command}"
-            raise Refusal(what, "leave it out")
-
-
-def _dry_run(
-    context: click.Context,
-    _option: click.Parameter,
-    given: bool,
-) -> bool:
-    """Whether the flag is given, wherever on the line it stands."""
-    in_front = context.find_root().params.get("dry_run")
-    return given or bool(in_front)
-
-
-_DRY_RUN = click.option(
-    "--dry-run",
-    is_flag=True,
-    callback=_dry_run,
-    help="Print the commands, and change nothing.",
+_HOOK_FLAGS = [flag.name for flag in FLAGS if flag.name not in ("version", "help")]
+_GROUP = click.Group(
+    params=_params(_HOOK_FLAGS, "an event"),
+    callback=_no_event,
+    commands=[_command_of(command) for command in COMMANDS.values()],
+    help=PROLOGUE,
+    invoke_without_command=True,
+    context_settings={"max_content_width": 100},
 )
-
-
-@_command.command()
-@_DRY_RUN
-def repair(dry_run: bool) -> None:
-    """Put back what a tunnel needs and somebody took away or changed; print the commands that it
-    stood for.
-    """
-    from . import repair as commands
-
-    lines = commands.repair(dry_run)
-    say(lines)
-
-
-@_command.command()
-@click.option(
-    "--stale",
-    is_flag=True,
-    help="Only what belongs to a charon that is gone, as after a crash.",
-)
-@click.option(
-    "--force",
-    is_flag=True,
-    help="Even while charon is running: its tunnels go.",
-)
-@_DRY_RUN
-def flush(
-    stale: bool,
-    force: bool,
-    dry_run: bool,
-) -> None:
-    """Take away all that the hook has set up; print the commands that it stood for."""
-    from . import repair as commands
-
-    lines = commands.flush(stale, force, dry_run)
-    say(lines)
-
-
-_CONFIG = click.option(
-    "--config",
-    metavar="FILE",
-    help=f"The file of settings. Default: {DEFAULT_FILE}.",
-)
-
-
-def _config(context: click.Context, config: str | None) -> dict[str, list[str]]:
-    """The flag as the settings read it, wherever on the line it stands."""
-    in_front = context.find_root().params.get("config")
-    file = config or in_front
-    if not file:
-        return {}
-    return {"config": [file]}
-
-
-@_command.command()
-@click.argument("connection", nargs=-1)
-@_CONFIG
-@_DRY_RUN
-@click.pass_context
-def prepare(
-    context: click.Context,
-    /,
-    connection: tuple[str, ...],
-    config: str | None,
-    dry_run: bool,
-) -> None:
-    """Set up what stands while no CHILD_SA does, as when_down = "keep" and "block" say; print the
-    commands.
-
-    CONNECTION is a table [connection.NAME] of the settings; without one, all of them.
-    """
-    from ..settings.choose import settings_by_name
-    from . import standing
-
-    flags = _config(context, config)
-    settings_of = settings_by_name(flags)
-    lines = standing.prepare(settings_of, connection, dry_run)
-    say(lines)
-
-
-@_command.command()
-@click.argument("connection", nargs=-1)
-@_DRY_RUN
-def release(connection: tuple[str, ...], dry_run: bool) -> None:
-    """Let go of what stands while no CHILD_SA does; print the commands. What is up stays up."""
-    from . import standing
-
-    lines = standing.release(connection, dry_run)
-    say(lines)
-
-
-@_command.command("check-config")
-@_CONFIG
-@click.pass_context
-def check_config(context: click.Context, /, config: str | None) -> int:
-    """Read the file of settings, and print every fault of it, or what each of its tables
-    matches.
-    """
-    from .check_config import check
-
-    flags = _config(context, config)
-    file = chosen_file(flags)
-    checked = check(file)
-    say(checked.lines)
-    return checked.status
 
 
 def run(words: Sequence[str]) -> int:
     """Runs a command for a person, and returns the exit status.
 
-    A wrong command line is one line, as every error is.
+    A wrong command line is an error as every other is.
     """
     try:
-        status = _command.main(
-            list(words),
-            prog_name="vti-updown",
-            standalone_mode=False,
-        )
+        return _status(words)
     except click.ClickException as error:
-        message = error.format_message()
+        message = shown(error.format_message(), MESSAGE_CHARACTERS)
         refusal = Refusal(message.rstrip("."), "see vti-updown --help")
     except (Refusal, OSError, ImportError) as error:
         refusal = refused(error)
     except click.Abort:
         return INTERRUPTED
-    else:
-        if isinstance(status, int):
-            return status
-        return 0
-    say([error_line(refusal, {})])
+    say(error_lines(refusal, {}))
     return refusal.status
+
+
+def _status(words: Sequence[str]) -> int:
+    """The exit status of a command line. A flag may stand on either side of the command's name."""
+    command, others = command_line(words)
+    if command is not None:
+        if command not in COMMANDS:
+            raise unknown_command(command)
+        others = [command, *others]
+    status = _GROUP.main(
+        others,
+        prog_name="vti-updown",
+        complete_var=NO_VARIABLE,
+        standalone_mode=False,
+    )
+    if isinstance(status, int):
+        return status
+    return 0

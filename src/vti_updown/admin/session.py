@@ -11,6 +11,7 @@ from ..hook.begin import Change
 from ..hook.run import adopt_lost, settle
 from ..kernel.kernel import Kernel
 from ..objects.registry import commands
+from ..output import comments
 from ..reconcile.reconcile import Result, ifnames_of, reconcile, steps_over, with_doubts
 from ..records.records import Records, opened, snapshot
 from ..text import Refusal
@@ -103,8 +104,7 @@ def printed(result: Result, nothing: str) -> list[str]:
             lines += commands(step, result.ifnames)
     if not lines:
         lines = [nothing]
-    notes = [f"# {note}" for note in result.notes]
-    return lines + notes
+    return lines + comments(result.notes)
 
 
 def _refuse_if_failed(result: Result) -> None:

@@ -14,6 +14,7 @@ from ..hook.begin import Change, Move
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.route import Route
+from ..output import comments
 from ..records.matching import Caller
 from ..records.matching import caller as caller_of
 from ..settings.table import Settings
@@ -51,8 +52,7 @@ def prepare(
         change = preparation.change()
         result = work.settle(change)
         lines = printed(result, "nothing to prepare")
-        notes = [f"# {note}" for note in preparation.notes]
-        return lines + notes
+        return lines + comments(preparation.notes)
 
 
 def _names_that_stand(settings_of: SettingsByName) -> list[str]:

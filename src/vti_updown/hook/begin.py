@@ -269,6 +269,20 @@ def _give_up(context: EventContext) -> Change | None:
     )
 
 
+def needs_no_link(context: EventContext) -> Refusal | None:
+    """What to tell the user of a CHILD_SA that is fine without a link.
+
+    None if it is not, or if the settings are wrong, so that nobody knows.
+    """
+    from ..wishes import link
+
+    try:
+        settings = context.load_settings(context.event)
+    except Refusal:
+        return None
+    return link.needs_no_link(context.event, settings)
+
+
 def _adopted(links: list[str], context: EventContext) -> list[int]:
     """The references under which these links were adopted."""
     records = context.records

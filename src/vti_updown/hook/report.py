@@ -9,12 +9,12 @@ from ..objects.object import Object
 from ..objects.route import Route
 from ..reconcile.reconcile import Result
 from ..records.references import STANDING
-from ..text import fitted, line, shown
-from .begin import Change
+from ..text import Refusal, fitted, in_head, noted, said
+from .begin import Change, needs_no_link
 from .context import EventContext
 
-LINES = 3
-"""How many lines an event may print, beside what to do about the last of them."""
+MESSAGES = 3
+"""What an event says at most, beside warnings. Each is a line, and more if it would be too long."""
 
 
 class Report(NamedTuple):
@@ -28,12 +28,11 @@ class Report(NamedTuple):
     """The name of the event's link."""
 
     def with_warning(self, warning: str, hint: str = "") -> "Report":
-        """`hint` is what to do, on a line of its own."""
-        lines = self.lines[: LINES - 1]
-        lines.append(line(f"warning: {warning}"))
+        """`hint` is what to do, if the warning does not say so behind its last semicolon."""
+        more = noted("warning: ", warning)
         if hint:
-            lines.append(line(f"warning:   {hint}"))
-        return self._replace(lines=lines)
+            more = said("warning: ", warning, hint)
+        return self._replace(lines=self.lines + more)
 
 
 class FormerLink(NamedTuple):
@@ -54,7 +53,7 @@ def report_up(
     wished = context.records.references.wished(change.own)
     links = [wish for wish in wished.values() if isinstance(wish, Link)]
     link, *_ = links
-    name = shown(event.connection)
+    name = in_head(event.connection)
     ifnames = ", ".join(each.name for each in links)
     apart = link.tells_packets_apart_by
     head = f"{name}: {ifnames} up, {event.me} → {event.peer}, {apart}"
@@ -67,7 +66,7 @@ def report_up(
         *result.failures,
     ]
     return Report(
-        lines=_lines(event, first_line, notes),
+        lines=[first_line, *_noted(event, notes)],
         command=change.command,
         ifname=link.name,
     )
@@ -84,6 +83,11 @@ def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
     return summaries
 
 
+def report_nothing_to_do(event: Event, reason: Refusal) -> Report:
+    head = f"{in_head(event.connection)}: "
+    return Report(said(head, reason.message, reason.hint))
+
+
 def report_down(
     context: EventContext,
     change: Change,
@@ -91,10 +95,14 @@ def report_down(
     result: Result,
 ) -> Report:
     """`former` is None if the reference had no link."""
-    first_line = _said_of_down(context, change, former, result)
+    first = [_said_of_down(context, change, former, result)]
+    if not change.own:
+        reason = needs_no_link(context)
+        if reason is not None:
+            first = report_nothing_to_do(context.event, reason).lines
     notes = result.notes + result.failures
     report = Report(
-        lines=_lines(context.event, first_line, notes),
+        lines=first + _noted(context.event, notes),
         command=change.command,
     )
     if former is not None:
@@ -113,21 +121,21 @@ def _said_of_down(
 ) -> str:
     event = context.event
     records = context.records
-    name = shown(event.connection)
+    name = in_head(event.connection)
     if change.reference is None:
         unique_id = f"unique ID {event.unique_id}"
-        return line(f"{name}: nothing is up for this {event.verb} ({unique_id})")
+        return f"{name}: nothing is up for this {event.verb} ({unique_id})"
     if former is None:
-        return line(f"{name}: its up had failed, nothing to take away")
+        return f"{name}: its up had failed, nothing to take away"
     link = former.link
     holders = records.references.holders(link.key)
     others = [holder for holder in holders if holder.charon != STANDING]
     if others:
         return _said_of_held(context, link, len(others), result)
     if holders:
-        return line(f"{name}: {link.name} stays without a CHILD_SA, as when_down says")
+        return f"{name}: {link.name} stays without a CHILD_SA, as when_down says"
     if records.applied.of([link.key]):
-        return line(f"{name}: {link.name} could not be taken away, the next event tries again")
+        return f"{name}: {link.name} could not be taken away, the next event tries again"
     ended = "down"
     if former.is_borrowed:
         ended = "stays, which was there before"
@@ -146,7 +154,7 @@ def _said_of_held(
     wished = context.records.references.wished([link.key])
     held = wished[link.key]
     assert isinstance(held, Link)
-    name = shown(context.event.connection)
+    name = in_head(context.event.connection)
     head = f"{name}: {held.name} stays, held by {holders} more"
     removed = []
     for step in result.steps:
@@ -171,18 +179,15 @@ def _blocked(context: EventContext) -> list[str]:
     return blocked
 
 
-def _lines(
-    event: Event,
-    first_line: str,
-    notes: Iterable[str],
-) -> list[str]:
-    """The first line, and as many notes as there is room for, with a count of the others."""
-    name = shown(event.connection)
-    said = [f"{name}: {note}" for note in notes]
-    room = LINES - 1
-    lines = [line(text) for text in said[:room]]
-    more = len(said) - room
+def _noted(event: Event, notes: Iterable[str]) -> list[str]:
+    """The lines of as many notes as there is room for, with a count of the others."""
+    head = f"{in_head(event.connection)}: "
+    told = list(notes)
+    room = MESSAGES - 1
+    more = len(told) - room
     if more > 0:
-        last = said[room - 1]
-        lines[-1] = line(last, f" (and {more} more)")
-    return [first_line, *lines]
+        told[room - 1] += f" (and {more} more)"
+    lines: list[str] = []
+    for note in told[:room]:
+        lines += noted(head, note)
+    return lines

@@ -25,12 +25,13 @@ from ..objects.route import Route
 from ..reconcile.reconcile import Result, ifnames_of, reconcile, steps_over, with_doubts
 from ..records.matching import caller as caller_of
 from ..records.records import Records, opened, snapshot
+from ..records.references import STANDING
 from ..records.storage import DatabaseError, StorageError
-from ..text import Refusal, shown
+from ..text import NOTHING_TO_DO, Refusal, shown
 from . import caller as callers
-from .begin import Change, begin_down, begin_up
+from .begin import Change, begin_down, begin_up, needs_no_link
 from .context import EventContext, LoadSettings
-from .report import FormerLink, Report, report_down, report_up
+from .report import FormerLink, Report, report_down, report_nothing_to_do, report_up
 
 CHARON_TABLE = 220
 """The table in which charon's install_routes = yes puts its routes (charon.routing_table).
@@ -46,6 +47,8 @@ class Rehearsal(NamedTuple):
     ifnames: dict[str, str]
     """The name of each link that they touch, by its key."""
     notes: tuple[str, ...]
+    why_nothing: str = ""
+    """What to tell the user if there is no step."""
 
 
 def run(
@@ -169,8 +172,10 @@ def adopt_lost(
 def _up(context: EventContext) -> Report:
     try:
         change = begin_up(context)
-    except Refusal:
-        _remember_failure(context)
+    except Refusal as refusal:
+        _remember_without_wishes(context)
+        if refusal.status == NOTHING_TO_DO:
+            return report_nothing_to_do(context.event, refusal)
         raise
     charon = context.caller.charon
     result = settle(change, charon, context.records, context.kernel)
@@ -178,8 +183,11 @@ def _up(context: EventContext) -> Report:
     return report_up(context, change, result, overruled)
 
 
-def _remember_failure(context: EventContext) -> None:
-    """Records an `up` that failed: its `down` will come, and must not end another's reference."""
+def _remember_without_wishes(context: EventContext) -> None:
+    """Records an `up` that failed, or that needs nothing.
+
+    Its `down` will come, and must not end another's reference.
+    """
     records = context.records
     caller = context.caller
     records.rollback()
@@ -290,38 +298,80 @@ def rehearse(event: Event, load_settings: LoadSettings) -> Rehearsal:
     """What `run` would do, found on a copy of the records."""
     with closing(Kernel()) as kernel, closing(snapshot(kernel.identity())) as records:
         context = _context(event, load_settings, records, kernel)
-        change = _rehearsed(context)
+        try:
+            change, why_nothing = _rehearsed(context)
+        except Refusal as refusal:
+            if refusal.status != NOTHING_TO_DO:
+                raise
+            return Rehearsal([], {}, (), _sentence(refusal))
         keys = with_doubts(change.keys, records, kernel)
         steps = steps_over(keys, records)
         return Rehearsal(
             steps=steps,
             ifnames=ifnames_of(steps, records),
             notes=change.notes,
+            why_nothing=why_nothing,
         )
 
 
-def _rehearsed(context: EventContext) -> Change:
+def _sentence(refusal: Refusal) -> str:
+    return f"{refusal.message}; {refusal.hint}"
+
+
+ChangeAndWhy = tuple[Change, str]
+"""What would change in the records, and why nothing would change in the kernel, if so."""
+
+
+def _rehearsed(context: EventContext) -> ChangeAndWhy:
     if context.event.up:
         return _rehearsed_up(context)
     return _rehearsed_down(context)
 
 
-def _rehearsed_up(context: EventContext) -> Change:
+def _rehearsed_up(context: EventContext) -> ChangeAndWhy:
     change = begin_up(context)
+    why_nothing = _who_has_it(change, context)
     for number in change.replaces:
         ended = context.records.references.end(number)
         change.keys.extend(ended)
-    return change
+    return change, why_nothing
 
 
-def _rehearsed_down(context: EventContext) -> Change:
+def _rehearsed_down(context: EventContext) -> ChangeAndWhy:
     """By hand, a `down` may mean a reference of any charon."""
+    change = Change([], reference=None)
     for owner in _owners(context):
         caller = context.caller._replace(charon=owner)
         change = begin_down(context._replace(caller=caller))
         if change.reference is not None:
-            return change
-    return Change([], reference=None)
+            break
+    if change.own:
+        return change, _who_has_it(change, context)
+    return change, _why_without_wishes(change, context)
+
+
+def _who_has_it(change: Change, context: EventContext) -> str:
+    """Who else holds a link of the event's, in words. Empty if nobody does."""
+    references = context.records.references
+    for key in change.own:
+        for holder in references.holders(key):
+            link = holder.object
+            if not isinstance(link, Link) or holder.number == change.reference:
+                continue
+            if holder.charon == STANDING:
+                return f"{link.name} stands for {holder.connection} since {holder.since}"
+            return f"{holder.connection} has it on {link.name} since {holder.since}"
+    return ""
+
+
+def _why_without_wishes(change: Change, context: EventContext) -> str:
+    """Why the reference of a `down` has no wishes, or is not there."""
+    reason = needs_no_link(context)
+    if reason is not None:
+        return _sentence(reason)
+    if change.reference is None:
+        return f"nothing is up for this {context.event.verb}"
+    return "its up had failed"
 
 
 def _owners(context: EventContext) -> list[str]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 
 from ..named_tuple import NamedTuple
-from ..text import line, shown
+from ..text import said, shown
 
 TYPE_CHECKING = False  # few tunnels have a command
 if TYPE_CHECKING:
@@ -261,9 +261,7 @@ def _tell_syslog(connection: str, fault: Fault) -> None:
 
     name = shown(connection, 30)
     head = f"warning: {name}:"
-    lines = [line(f"{head} {fault.message}")]
-    if fault.hint:
-        lines.append(line(f"{head}   {fault.hint}"))
+    lines = said(f"{head} ", fault.message, fault.hint)
     syslog.openlog("vti-updown", syslog.LOG_PID, syslog.LOG_DAEMON)
     for each in lines:
         syslog.syslog(syslog.LOG_WARNING, each)

@@ -16,6 +16,8 @@ from ..text import Refusal, shown
 
 FOLDER = "/run/netns"
 """Where `ip netns` keeps its names."""
+NAME_MAX = 255
+"""The longest name of a file (limits.h)."""
 CLONE_NEWNET = 0x40000000
 OWN = ""
 """The name of the namespace that this process is in: charon's own."""
@@ -132,8 +134,8 @@ def exists(name: str) -> bool:
 
 def missing(name: str) -> tuple[str, str]:
     """What to say where there is no namespace of this name, and what to do."""
-    name = shown(name, 40)
-    return f"there is no network namespace {name}", f"make it: ip netns add {name}"
+    whole = shown(name, NAME_MAX)  # A command that is cut is no remedy.
+    return f"there is no network namespace {shown(name)}", f"make it: ip netns add {whole}"
 
 
 @contextlib.contextmanager

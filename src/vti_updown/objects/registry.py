@@ -89,10 +89,10 @@ def _read(text: str) -> Object:
     kind = _BY_NAME[name]
     fields = {}
     for field, value in zip(field_names(kind), values, strict=True):
+        fields[field] = value
         parser = kind.PARSERS.get(field)
         if parser is not None and value is not None:
-            value = parser(_text(value))
-        fields[field] = value
+            fields[field] = parser(_text(value))
     wish = kind(**fields)
     if not wish.key:  # A link of a kind that we do not know raises KeyError here.
         raise ValueError("it has no key")

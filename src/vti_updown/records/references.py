@@ -33,6 +33,10 @@ class Holder(NamedTuple):
     identity: str
     """As JSON: `matching.Identity`, `StandingIdentity` or ADOPTED."""
     object: Object
+    number: int
+    """Of the reference; a later one is greater."""
+    since: str
+    """When it came, for people."""
 
 
 class References:
@@ -184,16 +188,16 @@ class References:
     def holders(self, key: str) -> list[Holder]:
         """Every reference that wishes for `key`, the newest first."""
         rows = self._db.execute(
-            "SELECT charon, connection, identity, object"
+            "SELECT charon, connection, identity, object, number, since"
             " FROM wish JOIN reference ON number = reference"
             " WHERE key = ? ORDER BY number DESC",
             (key,),
         )
         holders = []
-        for charon, connection, identity, text in rows:
+        for charon, connection, identity, text, number, since in rows:
             wish = self._read(key, text)
             if wish is not None:
-                holders.append(Holder(charon, connection, identity, wish))
+                holders.append(Holder(charon, connection, identity, wish, number, since))
         return holders
 
     def charons(self) -> list[str]:

@@ -155,7 +155,7 @@ def document(path: str, data: bytes) -> dict[str, Any]:
         # Python's message is such as: Invalid value (at line 1, column 5)
         message = str(error).removesuffix(")")
         problem, _, where = message.rpartition(" (at ")
-        what = f"{path} {where}: {shown(problem, 50)}"
+        what = f"{path} {where}: {shown(problem, 100)}"
         raise SettingsError(what, hint) from None
     except (ValueError, RecursionError):
         what = f"{path} has a number too long, or tables too deep"

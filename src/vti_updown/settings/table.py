@@ -147,6 +147,11 @@ class Flag(NamedTuple):
         return f"--{self.name} {self.metavar}"
 
     @property
+    def takes_next_word(self) -> bool:
+        """Whether the next word is its value, if none stands behind an equals sign."""
+        return self.metavar is not None and not self.alone
+
+    @property
     def described(self) -> str:
         """The help, with what holds without the flag."""
         sentences = [self.help]
@@ -426,12 +431,17 @@ def read_flags(words: Sequence[str]) -> dict[str, list[str]]:
             given[flag.name] = []
             continue
         value = _value_of(flag, word, rest)
-        if not value:
-            raise SettingsError(f"{name} has no value", f"write {flag.usage}")
-        if flag.name in given and not flag.many:
-            raise SettingsError(f"{name} is given twice", "leave one out")
-        given.setdefault(flag.name, []).append(value)
+        add_value(given, flag, value)
     return given
+
+
+def add_value(given: dict[str, list[str]], flag: Flag, value: str) -> None:
+    """Adds a flag's value to those that are given. Raises SettingsError if it cannot be there."""
+    if not value:
+        raise SettingsError(f"--{flag.name} has no value", f"write {flag.usage}")
+    if flag.name in given and not flag.many:
+        raise SettingsError(f"--{flag.name} is given twice", "leave one out")
+    given.setdefault(flag.name, []).append(value)
 
 
 def _value_of(flag: Flag, word: str, rest: Iterator[str]) -> str:
@@ -439,7 +449,9 @@ def _value_of(flag: Flag, word: str, rest: Iterator[str]) -> str:
     _, equals, value = word.partition("=")
     if equals:
         return value
-    return flag.alone or next(rest, "")
+    if flag.takes_next_word:
+        return next(rest, "")
+    return flag.alone
 
 
 def _unknown_flag(word: str, name: str, known: Mapping[str, Flag]) -> SettingsError:

@@ -9,8 +9,8 @@ from ..event import Event, Mark
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.link_kinds import LINK_KINDS, LinkKind
-from ..settings.table import Settings, fill_in
-from ..text import shown
+from ..settings.table import AUTO, Settings, fill_in
+from ..text import NOTHING_TO_DO, shown
 from .mtu import inner_mtu
 from .questions import PlanError, Questions
 
@@ -145,7 +145,10 @@ def _marked_end(event: Event, settings: Settings) -> IPAddress:
     """An endpoint of a CHILD_SA that has marks. Raises PlanError if it has none, or no mark."""
     marks = _marks(event, settings)
     if not marks.given:
-        raise _without_keys(event, settings)
+        no_link = needs_no_link(event, settings)
+        if no_link is not None:
+            raise no_link
+        raise _without_keys(settings)
     end = event.me or event.peer
     if end is None:
         raise PlanError("a VTI has endpoints", "add local and remote to the settings")
@@ -159,14 +162,33 @@ def _first_kind(keyed_by: str, family: int | None) -> LinkKind:
     raise LookupError(f"no kind of link for {keyed_by} and family {family}")
 
 
-def _without_keys(event: Event, settings: Settings) -> PlanError:
-    my_protocol = event.my_selector.protocol
-    peer_protocol = event.peer_selector.protocol
-    if my_protocol == peer_protocol == GRE:
-        what = "it protects a GRE link, which is made without the hook"
-        return PlanError(what, "take the hook out of this CHILD_SA")
+def needs_no_link(event: Event, settings: Settings) -> PlanError | None:
+    """What to tell the user of a CHILD_SA that is fine without a link. None if it is not.
+
+    It is one in transport mode, by all that charon tells: no variable names the mode.
+    """
+    if settings.kind != AUTO:
+        return None
+    if _if_ids(event, settings).given or _marks(event, settings).given:
+        return None
+    if not _is_between_endpoints(event):
+        return None
+    what = "between the endpoints alone, without mark or if_id, no link is needed"
+    return PlanError(what, "leave leftupdown / updown out", NOTHING_TO_DO)
+
+
+def _is_between_endpoints(event: Event) -> bool:
+    """Whether it protects packets of the two endpoints only, or those of a GRE link."""
+    mine = event.my_selector
+    its = event.peer_selector
+    if mine.protocol == its.protocol == GRE:
+        return True
+    return mine.is_host(event.me) and its.is_host(event.peer)
+
+
+def _without_keys(settings: Settings) -> PlanError:
     lacks = "no mark"
-    if settings.kind == "auto":
+    if settings.kind == AUTO:
         lacks = "neither mark nor if_id"
     what = f"the CHILD_SA has {lacks}"
     hint = "add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"

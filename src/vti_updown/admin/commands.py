@@ -1,0 +1,194 @@
+"""The commands for people, and the flags that each of them heeds: one table, COMMANDS.
+
+click's commands are made from it. It needs no click itself, so that the entry can tell a command
+from an event. What a command does is imported only when it is called.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ..named_tuple import NamedTuple
+from ..settings.table import FLAGS, Flag, FlagWords, SettingsError
+from ..text import Refusal, shown
+
+
+class Call(NamedTuple):
+    """How a command was called."""
+
+    connections: Sequence[str]
+    flags: FlagWords
+    """The flags that are given, of those that it heeds."""
+
+
+class Answer(NamedTuple):
+    """What a command prints, and its exit status."""
+
+    lines: list[str]
+    status: int = 0
+
+
+class Command(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    help: str
+    flags: tuple[str, ...]
+    """The flags that it heeds, besides --version and --help. It refuses all others."""
+    run: Callable[[Call], Answer]
+    argument: str = ""
+    """What its words are called in the help. It is empty for a command that takes none."""
+
+
+def _repair(call: Call) -> Answer:
+    from . import repair
+
+    lines = repair.repair("dry-run" in call.flags)
+    return Answer(lines)
+
+
+def _flush(call: Call) -> Answer:
+    from . import repair
+
+    stale = "stale" in call.flags
+    force = "force" in call.flags
+    if stale and force:
+        what = "--stale spares the tunnels of a charon that runs, and --force does not"
+        raise SettingsError(what, "leave one of them out")
+    lines = repair.flush(stale, force, "dry-run" in call.flags)
+    return Answer(lines)
+
+
+def _prepare(call: Call) -> Answer:
+    from ..settings.choose import settings_by_name
+    from . import standing
+
+    settings_of = settings_by_name(call.flags)
+    lines = standing.prepare(settings_of, call.connections, "dry-run" in call.flags)
+    return Answer(lines)
+
+
+def _release(call: Call) -> Answer:
+    from . import standing
+
+    lines = standing.release(call.connections, "dry-run" in call.flags)
+    return Answer(lines)
+
+
+def _check_config(call: Call) -> Answer:
+    """It changes nothing, so its dry run is itself."""
+    from ..settings.choose import chosen_file
+    from .check_config import check
+
+    file = chosen_file(call.flags)
+    checked = check(file)
+    return Answer(checked.lines, checked.status)
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            name="check-config",
+            help="Read the file of settings, and print every fault of it, or what each of its"
+            " tables matches.",
+            flags=("config", "dry-run"),
+            run=_check_config,
+        ),
+        Command(
+            name="flush",
+            help="Take away all that the hook has set up; print the commands that it stood for.",
+            flags=("stale", "force", "dry-run"),
+            run=_flush,
+        ),
+        Command(
+            name="prepare",
+            help="Set up what stands while no CHILD_SA does, as when_down = keep and block say;"
+            " print the commands. CONNECTION is a table [connection.NAME] of the settings; without"
+            " one, all of them.",
+            flags=("config", "dry-run"),
+            run=_prepare,
+            argument="CONNECTION",
+        ),
+        Command(
+            name="release",
+            help="Let go of what stands while no CHILD_SA does; print the commands. What is up"
+            " stays up.",
+            flags=("dry-run",),
+            run=_release,
+            argument="CONNECTION",
+        ),
+        Command(
+            name="repair",
+            help="Put back what a tunnel needs and somebody took away or changed; print the"
+            " commands that it stood for.",
+            flags=("dry-run",),
+            run=_repair,
+        ),
+    )
+}
+FLAGS_OF_COMMANDS = (
+    Flag(
+        name="stale",
+        metavar=None,
+        help="Only what belongs to a charon that is gone, as after a crash.",
+    ),
+    Flag(
+        name="force",
+        metavar=None,
+        help="Even while charon is running: its tunnels go.",
+    ),
+)
+EVERY_FLAG = (*FLAGS, *FLAGS_OF_COMMANDS)
+
+
+class CommandLine(NamedTuple):
+    """The words of a command line."""
+
+    command: str | None
+    """The name of a command, known or not. None if there is none."""
+    others: list[str]
+    """All other words. What stands in front of the name is as good as behind it."""
+
+
+def command_line(words: Sequence[str]) -> CommandLine:
+    """Finds a command's name: the first word that is neither a flag nor the value of one.
+
+    Behind an unknown flag it must be a name that is known, since it may be that flag's value.
+    """
+    known = {f"--{flag.name}": flag for flag in EVERY_FLAG}
+    is_value = False
+    may_be_value = False
+    for place, word in enumerate(words):
+        before = list(words[:place])
+        behind = words[place + 1 :]
+        if is_value:
+            is_value = False
+        elif word == "--" and behind:
+            command, *others = behind
+            return CommandLine(command, before + others)
+        elif word.startswith("-") and word != "-":
+            name, equals, _ = word.partition("=")
+            flag = known.get(name)
+            may_be_value = may_be_value or flag is None
+            is_value = flag is not None and flag.takes_next_word and not equals
+        elif word in COMMANDS or not may_be_value:
+            return CommandLine(word, before + list(behind))
+    return CommandLine(None, list(words))
+
+
+def unknown_command(name: str) -> Refusal:
+    import difflib
+
+    hint = f"known are {', '.join(COMMANDS)}; an event takes flags only"
+    for similar in difflib.get_close_matches(name, COMMANDS, 1):
+        hint = f"write {similar}"
+    return Refusal(f"unknown command {shown(name)}", hint)
+
+
+def ignored(flag: Flag, command: str) -> Refusal:
+    """The error of a flag that a command does not heed."""
+    heeded_by = "an event"
+    if flag in FLAGS_OF_COMMANDS:
+        heeding = [each.name for each in COMMANDS.values() if flag.name in each.flags]
+        heeded_by = " and ".join(heeding)
+    what = f"--{flag.name} goes with {heeded_by}, not with {command}"
+    return Refusal(what, "leave it out")

@@ -1,0 +1,204 @@
+"""Every command for people with every flag there is, in front of its name and behind it."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from support.events import environment
+from vti_updown import __version__
+from vti_updown.admin.commands import COMMANDS, EVERY_FLAG, Command
+from vti_updown.settings.table import Flag
+from vti_updown.settings.values import as_word
+
+from .story import FILE, PLUTO, SITE, Story
+
+STANDS = """
+    [connection.{name}]
+    mark = 2
+    local = "192.168.0.1"
+    remote = "192.168.0.2"
+    routes = ["10.2.0.0/16"]
+    when_down = "keep"
+"""
+ONE_CALL = {
+    "check-config": ["check-config", "--config", FILE],
+    "prepare": ["prepare", "--config", FILE],
+}
+"""The words of a call, where that is not the name alone."""
+FRONT, BEHIND = "in front", "behind"
+PAIRS = list(itertools.product(COMMANDS.values(), EVERY_FLAG, (FRONT, BEHIND)))
+
+
+def call_of(command: Command) -> list[str]:
+    return ONE_CALL.get(command.name, [command.name])
+
+
+def placed(call: list[str], words: list[str], place: str) -> list[str]:
+    """A call with more words, on either side of the command's name."""
+    name, *others = call
+    if place == FRONT:
+        return [*words, name, *others]
+    return [name, *words, *others]
+
+
+def words_of(flag: Flag) -> list[str]:
+    """The flag as a user gives it, with a value that is right."""
+    if flag.metavar is None:
+        return [f"--{flag.name}"]
+    return [f"--{flag.name}={as_word(flag.example or FILE)}"]
+
+
+def with_work(story: Story, command: Command) -> None:
+    """A host on which the command has something to do."""
+    story.settings(STANDS.format(name="gw"))
+    if command.name == "release":
+        story.prepare("gw")
+    if command.name in ("repair", "flush"):
+        story.up(**SITE)
+        story.lose_routes()
+    if command.name == "flush":
+        story.by_hand()
+
+
+# What it looks like when a command obeys a flag
+
+
+def obeys_dry_run(story: Story, command: Command, place: str) -> None:
+    """What is printed is what is done without the flag, and nothing changes before."""
+    with_work(story, command)
+    call = call_of(command)
+    before = story.left()
+    foretold = story.command(*placed(call, ["--dry-run"], place))
+    assert story.left() == before
+    assert story.command(*placed(call, ["--dry-run"], place)) == foretold, "the records changed"
+    assert story.command(*call) == foretold
+    assert story.left() != before or command.name == "check-config"
+
+
+def obeys_config(story: Story, command: Command, place: str) -> None:
+    """The file that it names is the one that is read."""
+    story.settings(STANDS.format(name="other"), file="other.toml")
+    told = story.command(*placed([command.name], ["--config", "other.toml"], place))
+    assert {"check-config": "[connection.other]", "prepare": "vti-updown other"}[
+        command.name
+    ] in told
+
+
+def obeys_stale(story: Story, command: Command, place: str) -> None:
+    """Of two tunnels, that of the charon that is gone goes."""
+    for number in range(9):  # one more than the next event clears
+        gone = {"CONNECTION": f"gone{number}", "PEER": f"192.168.1.{number}"}
+        story.up(**{**SITE, **gone, "PEER_CLIENT": f"10.3.{number}.0/24"})
+    story.restart_charon()
+    story.up(**SITE, **PLUTO)
+    told = story.command(*placed([command.name], ["--stale"], place))
+    assert told.splitlines()[0].startswith("ip link del vti")
+    assert " down, 192.168.0.1 → 192.168.0.3" in story.down(**SITE, **PLUTO)
+    assert story.left() == []
+
+
+def obeys_force(story: Story, command: Command, place: str) -> None:
+    """While charon is running, everything goes."""
+    story.up(**SITE)
+    assert story.command(command.name).startswith("error: charon (PID 1) is running")
+    assert "ip link del vti1" in story.command(*placed([command.name], ["--force"], place))
+    assert story.left() == []
+
+
+def obeys_version(story: Story, command: Command, place: str) -> None:
+    with_work(story, command)
+    before = story.left()
+    told = story.command(*placed(call_of(command), ["--version"], place))
+    assert story.left() == before
+    assert told == f"vti-updown {__version__}"
+
+
+def obeys_help(story: Story, command: Command, place: str) -> None:
+    """It is the help of that command, with the flags that it heeds and no others."""
+    told = story.command(*placed(call_of(command), ["--help"], place))
+    assert told.startswith(f"Usage: vti-updown {command.name} ")
+    listed = {flag.name for flag in EVERY_FLAG if f"  --{flag.name} " in told}
+    assert listed == {*command.flags, "version", "help"}
+
+
+OBEYED: dict[str, Callable[[Story, Command, str], None]] = {
+    "dry-run": obeys_dry_run,
+    "config": obeys_config,
+    "stale": obeys_stale,
+    "force": obeys_force,
+    "version": obeys_version,
+    "help": obeys_help,
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "place"),
+    [pytest.param(*pair, id=f"{pair[0].name}-{pair[1].name}-{pair[2]}") for pair in PAIRS],
+)
+def test_a_command_obeys_or_refuses_a_flag(
+    story: Story, command: Command, flag: Flag, place: str
+) -> None:
+    """A flag that a command would ignore is refused with one line, and nothing changes."""
+    if flag.name in (*command.flags, "version", "help"):
+        OBEYED[flag.name](story, command, place)
+        return
+    with_work(story, command)
+    before = story.left()
+    told = story.command(*placed(call_of(command), words_of(flag), place))
+    assert told.startswith(f"error: --{flag.name} goes with ")
+    assert told.endswith(f", not with {command.name}; leave it out\nexit status: 2")
+    assert story.left() == before
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("places", list(itertools.product((FRONT, BEHIND), repeat=2)))
+def test_a_flag_that_is_given_twice_means_the_same_everywhere(
+    story: Story, command: Command, places: tuple[str, str]
+) -> None:
+    """One with a value is refused, as for an event, and one without is as good as once."""
+    with_work(story, command)
+    for flag in command.flags:
+        once, twice = places
+        with_value = flag == "config"
+        words = [f"--{flag}=other.toml"] if with_value else [f"--{flag}"]
+        told = story.command(*placed(placed([command.name], words, once), words, twice))
+        if with_value:
+            assert told == "error: --config is given twice; leave one out\nexit status: 2"
+        else:
+            assert not told.startswith("error: ")
+
+
+def test_stale_and_force_are_not_both_obeyed(story: Story) -> None:
+    """The one spares what the other takes."""
+    story.up(**SITE)
+    assert story.flush("--force", "--stale") == (
+        "error: --stale spares the tunnels of a charon that runs, and --force does not;"
+        " leave one of them out\nexit status: 2"
+    )
+    assert story.left()
+
+
+@pytest.mark.parametrize("flag", EVERY_FLAG, ids=[flag.name for flag in EVERY_FLAG])
+def test_no_flag_is_ignored_without_a_command(story: Story, flag: Flag) -> None:
+    """There is no event, so a flag would mean nothing."""
+    told = story.command(*words_of(flag))
+    if flag.name == "version":
+        assert told == f"vti-updown {__version__}"
+    elif flag.name == "help":
+        assert told.startswith("Usage: vti-updown [OPTIONS]")
+    else:
+        assert told.startswith("error: ")
+        assert told.endswith("\nexit status: 2")
+
+
+def test_repair_in_the_environment_of_an_event_is_no_event(story: Story) -> None:
+    """A user's `up` command inherits all of PLUTO_*, and its `repair` must not leave a reference."""
+    story.up(**SITE)
+    whole = story.left()
+    story.lose_routes()
+    told = story.command("repair", environ=environment("up-client", **SITE))
+    assert told == "ip route add 10.2.0.0/16 dev vti1 proto 50"
+    assert story.left() == whole
+    story.down(**SITE)
+    assert story.left() == []
