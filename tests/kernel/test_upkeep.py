@@ -415,7 +415,7 @@ def test_a_charon_above_is_found_whatever_is_between(tmp_path):
     charon = tmp_path / "charon-systemd"
     charon.symlink_to("/bin/bash")
     code = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}; from vti_updown.hook import caller as p;"
-    code += "w = p.charon(); print(w, p.alive(w), p.alive(w + '1'))"
+    code += "w = p.charon(); print(w, p.alive(w), p.alive(w.replace('@', '@1', 1)))"
     words = [str(charon), "-c", 'echo $$; sh -c "python3 -I -c \\"$CODE\\"; true"; true']
     done = subprocess.run(
         words, env=os.environ | {"CODE": code}, stdout=subprocess.PIPE, text=True, check=True

@@ -330,6 +330,8 @@ class Story:
         self._folder = folder
         self._capture = capture
         self._charon = "1@1"
+        self._unseen: set[str] = set()
+        """The charons of which nobody can tell whether they live."""
         self._kernel = PaperKernel(self.host)
         self._records = _in_memory()
         self._ran: list[str] = []
@@ -345,9 +347,14 @@ class Story:
         patch.setattr(
             caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
         )
-        patch.setattr(caller, "alive", lambda who: who in ("", self._charon))
+        patch.setattr(caller, "alive", self._alive)
         patch.setattr(namespace, "exists", lambda name: name in self.host.namespaces)
         patch.setattr(user_command, "run", self._ran_by_the_shell)
+
+    def _alive(self, who: str) -> bool | None:
+        if who in self._unseen:
+            return None
+        return who in ("", self._charon)
 
     @contextmanager
     def _opened(self, _namespace: int) -> Iterator[Records]:
@@ -418,6 +425,11 @@ class Story:
         """charon is killed and started again. It calls no hook for what was up."""
         pid = int(self._charon.partition("@")[0]) + 1
         self._charon = f"{pid}@{pid}"
+
+    def lose_sight_of_charon(self) -> None:
+        """What comes now is done in a container with PIDs of its own, or on another one's host."""
+        self._unseen.add(self._charon)
+        self.restart_charon()
 
     def by_hand(self) -> None:
         """From now on it is not charon who calls the hook."""

@@ -56,7 +56,7 @@ def begin_up(context: EventContext) -> Change:
     settings = context.load_settings(context.event)
     wished = _planned(context, settings)
     own = _keys_of(wished.wishes + wished.standing)
-    stale = references.clear_stale(callers.alive, own)
+    stale = references.clear_stale(callers.gone, own)
     for link in _links_of(wished.wishes):
         _refuse_other_marks_of_borrowed(link, context)
         _refuse_other_marks(link, context)
@@ -199,7 +199,7 @@ def begin_down(context: EventContext) -> Change:
         )
     command = references.command(ending.reference)
     own = references.end(ending.reference)
-    stale = references.clear_stale(callers.alive, own)
+    stale = references.clear_stale(callers.gone, own)
     return Change(
         keys=own + stale,
         reference=ending.reference,
@@ -214,7 +214,7 @@ def _begin_lost_down(context: EventContext) -> Change:
     if change is not None:
         return change
     references = context.records.references
-    stale = references.clear_stale(callers.alive, [])
+    stale = references.clear_stale(callers.gone, [])
     return Change(stale, reference=None)
 
 

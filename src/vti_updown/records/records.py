@@ -32,7 +32,7 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from .adoption import Adoption
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -47,7 +47,7 @@ CREATE TABLE reference (
     since TEXT NOT NULL,                      -- UTC, for people
     command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
 );
-CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- PID and start time; empty by hand
+CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- see hook.caller; empty by hand
 CREATE INDEX reference_identity ON reference (charon, identity);
 CREATE INDEX reference_unique_id ON reference (charon, unique_id);
 CREATE TABLE wish (
