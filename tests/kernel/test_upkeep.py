@@ -12,9 +12,9 @@ import pytest
 from support.events import environment
 from support.namespaces import INSTALLED
 from view import records
+from vti_updown import state
 from vti_updown.admin import cli as people
 from vti_updown.hook import caller as process
-from vti_updown.objects.link import GROUP
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 
@@ -158,7 +158,7 @@ def test_repair_makes_a_deleted_link_anew_with_all_on_it(machine, command):
     assert status == 0
     assert (
         said[0]
-        == f"ip link add vti1 group {GROUP} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
+        == f"ip link add vti1 group {state.group()} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
     )
     assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
     machine.down()

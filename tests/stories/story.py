@@ -11,7 +11,7 @@ This is the only file of the stories that knows what the product is made of insi
 import shlex
 import sqlite3
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pytest
 
 from support.events import environment
-from vti_updown import cli
+from vti_updown import cli, state
 from vti_updown.addresses import IPAddress
 from vti_updown.admin import cli as admin_cli
 from vti_updown.admin import session as admin_session
@@ -40,6 +40,8 @@ from vti_updown.text import Refusal
 
 FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
+GROUP = 7763049
+"""Of our links, whatever machine the stories are played on."""
 MAIN_TABLE = 254
 CHARONS_TABLE = 220
 
@@ -189,6 +191,18 @@ class PaperKernel:
     def cookie(self) -> int:
         return 1
 
+    def is_anothers(self, _link: Applied) -> bool:
+        return False
+
+    def is_made_anew(self, _was: Applied) -> bool:
+        return False
+
+    def look_for_others(self) -> None:
+        """There are none on paper."""
+
+    def left_alone(self) -> list[str]:
+        return []
+
     # Answers
 
     def observe(self, netns: str = "") -> "PaperObserve":
@@ -205,7 +219,7 @@ class PaperKernel:
                 return Applied(device.link, True, device.ifindex, not device.ours)
         return None
 
-    def ours(self) -> list[Applied]:
+    def ours(self, _recorded: Collection[str] = ()) -> list[Applied]:
         ours = [Applied(each, True, self._index(each)) for each in self.objects.values()]
         return sorted(ours, key=lambda applied: not isinstance(applied.object, Link))
 
@@ -343,6 +357,7 @@ class Story:
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "opened", self._opened)
             patch.setattr(module, "snapshot", self._snapshot)
+        patch.setattr(state, "group", lambda: GROUP)
         patch.setattr(caller, "charon", lambda: self._charon)
         patch.setattr(
             caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []

@@ -102,7 +102,8 @@ def _end_all(work: Session) -> list[str]:
     """Ends every reference, and returns every key, of what is on no record, too."""
     records = work.records
     records.references.end_all()
-    for applied in work.kernel.ours():
+    recorded = records.applied.namespaces()
+    for applied in work.kernel.ours(recorded):
         key = applied.object.key
         if not records.applied.of([key]):
             put = Step(None, applied.object)

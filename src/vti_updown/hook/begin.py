@@ -166,7 +166,8 @@ def _refuse_other_marks_of_borrowed(link: Link, context: EventContext) -> None:
         return
     if not context.kernel.is_there(applied):
         return
-    raise other_marks(borrowed, status=2)
+    is_anothers = context.kernel.is_anothers(applied)
+    raise other_marks(borrowed, 2, is_anothers)
 
 
 def _applied_link(key: str, context: EventContext) -> Applied | None:
@@ -281,7 +282,8 @@ def _adopt_links(links: list[str], context: EventContext) -> None:
     """Adopts these links, which may have been made while nothing could be recorded."""
     records = context.records
     ours = []
-    for applied in context.kernel.ours():
+    recorded = records.applied.namespaces()
+    for applied in context.kernel.ours(recorded):
         if applied.object.link_key in links:
             ours.append(applied)
     # A link on record still has these endpoints, and shall have others.

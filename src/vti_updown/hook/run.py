@@ -102,6 +102,8 @@ def _done(
 ) -> Report:
     context = _context(event, load_settings, records, kernel)
     report = _up_or_down(context)
+    for note in kernel.left_alone():
+        report = report.with_warning(note)
     if not records.is_damaged:
         return report
     remade = "so they were set aside and made anew from the kernel"

@@ -76,12 +76,19 @@ class Apply:
             if step.new is None:
                 self._take_away(step, known, sure)
                 return Outcome(None)
-            return self._put(step, known, last)
+            return self._put(step, known, sure, last)
         except OSError as error:
             raise _refused(step, error) from None
 
-    def _put(self, step: Step, known: Mapping[str, Applied], last: bool) -> Outcome:
+    def _put(
+        self,
+        step: Step,
+        known: Mapping[str, Applied],
+        sure: bool,
+        last: bool,
+    ) -> Outcome:
         new, old = step.new, step.old
+        is_recorded = old is not None or not sure
         link = known.get(step.object.link_key)
         if isinstance(new, Link):
             assert old is None or isinstance(old, Link)
@@ -92,7 +99,7 @@ class Apply:
             old_link = known.get(old.link_key)
             if not old.is_there(self._place(old_link)):
                 old = None
-        return new.put(self._place(link), old, last)
+        return new.put(self._place(link, is_recorded), old, last)
 
     def _take_away(self, step: Step, known: Mapping[str, Applied], sure: bool) -> None:
         """Takes an object away. One that is gone already is taken away."""
@@ -107,11 +114,11 @@ class Apply:
             if error.errno not in GONE:
                 raise
 
-    def _place(self, link: Applied | None) -> Place:
+    def _place(self, link: Applied | None, is_recorded: bool = True) -> Place:
         ifname = ""
         if link is not None and isinstance(link.object, Link):
             ifname = link.object.name
-        return Place(self._namespace, link, ifname)
+        return Place(self._namespace, link, ifname, is_recorded)
 
 
 def _refused(step: Step, error: OSError) -> KernelError:

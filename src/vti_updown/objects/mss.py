@@ -85,6 +85,8 @@ class MssClamp(MssClampFields, Placed):
         if place.known_ifindex is None:
             raise no_such_device()
         clamp = self._replace(ifname=place.ifname)
+        if place.is_anothers:
+            return _no_clamp(f"{shown(clamp.ifname)} is another vti-updown's")
         if not _takes(clamp.ifname):
             hint = "use letters, digits, - and _"
             return _no_clamp(f"nft cannot name the link {shown(clamp.ifname)}: {hint}")
@@ -95,7 +97,10 @@ class MssClamp(MssClampFields, Placed):
         return Outcome(Applied(clamp))
 
     def take_away(self, place: Place, sure: bool) -> None:
+        """Our link may be gone, and another vti-updown may have its name, and a table by that."""
         del sure
+        if place.namespace.is_anothers(self.ifname):
+            return
         with place.namespace.within():
             _nft(self._removal_script)
 

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
         def ifname(self, ifindex: int | None) -> str: ...
 
+        def is_ours(self, name_or_index: str | int | None) -> bool: ...
+
+        def is_anothers(self, name_or_index: str | int | None) -> bool: ...
+
+        def has_others(self) -> bool: ...
+
         def within(self) -> AbstractContextManager[None]: ...
 
 else:
@@ -127,7 +133,10 @@ class Applied(NamedTuple):
     the new or nothing.
     """
     ifindex: int | None = None
-    """A link's ifindex. A namespace gives it out again only once the link is gone."""
+    """A link's ifindex. A namespace gives it out again only once the link is gone.
+
+    Of what is on no link, in a namespace with a name: that namespace's cookie.
+    """
     borrowed: bool = False
     """A link that somebody else made: it is used, never changed and never deleted."""
 
@@ -162,10 +171,18 @@ class LinkThere(NamedTuple):
 class Place:
     """Where a step is taken: a namespace, and the link that the object is about."""
 
-    __slots__ = ("ifname", "link", "namespace")
+    __slots__ = ("ifname", "is_recorded", "link", "namespace")
 
-    def __init__(self, namespace: Namespace, link: Applied | None, ifname: str = "") -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        link: Applied | None,
+        ifname: str = "",
+        is_recorded: bool = False,
+    ) -> None:
         self.namespace = namespace
+        self.is_recorded = is_recorded
+        """Whether we have the object on record, sure or not."""
         self.link = link
         self.ifname = ifname
         """The link's name, as far as is known."""
@@ -188,6 +205,18 @@ class Place:
     @property
     def is_borrowed(self) -> bool:
         return self.link is not None and self.link.borrowed
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether the link is borrowed from another vti-updown, which puts things there, too."""
+        return self.is_borrowed and self.namespace.is_anothers(self.known_ifindex)
+
+    def holds_ours(self) -> bool:
+        """Whether something with our number that no link tells of is ours.
+
+        Another vti-updown has the same number. What it costs grows with the number of links.
+        """
+        return self.is_recorded or not self.namespace.has_others()
 
 
 class Placed(Object):

@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 
+from .. import state
 from ..objects.link import Link
 from ..text import shown
 from .applied import AppliedObjects
@@ -174,6 +175,7 @@ def opened(
     file = f"{directory}/{namespace}.sqlite"
     try:
         with locked(directory, namespace, seconds), contextlib.closing(_open(file)) as records:
+            state.keep(directory)
             yield records
     except sqlite3.Error as error:
         what = f"cannot use {file}: {shown(error)}"
