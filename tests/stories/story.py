@@ -40,7 +40,7 @@ from vti_updown.text import Refusal
 
 FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
-GROUP = 7763049
+GROUP = 1987313665
 """Of our links, whatever machine the stories are played on."""
 MAIN_TABLE = 254
 CHARONS_TABLE = 220
