@@ -7,9 +7,9 @@ import pytest
 
 from support.events import environment
 from support.namespaces import INSTALLED
+from vti_updown import state
 from vti_updown.kernel.apply import KernelError
 from vti_updown.kernel.kernel import Kernel
-from vti_updown.objects.link import GROUP
 from vti_updown.objects.object import Applied, Outcome
 from vti_updown.objects.registry import Step
 from vti_updown.records.applied import AppliedObjects
@@ -24,7 +24,7 @@ def test_up_makes_the_link_its_address_its_route_and_its_setting(machine):
     assert lines == ["gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32, 10.2.0.0/16"]
     shown = machine.run("ip", "-d", "link", "show", "vti1")
     assert "vti remote 192.168.0.2 local 192.168.0.1 ikey 0.0.0.2 okey 0.0.0.2" in shown
-    assert f"group {GROUP}" in shown and "alias vti-updown gw" in shown and ",UP" in shown
+    assert f"group {state.group()}" in shown and "alias vti-updown gw" in shown and ",UP" in shown
     assert machine.addresses("vti1") == ["10.3.0.1/32"]
     assert machine.routes("vti1") == ["10.2.0.0/16 proto 50 scope link src 10.3.0.1"]
     assert machine.setting(4, "vti1") == "1"

@@ -31,8 +31,7 @@ import deaths
 from support.events import environment
 from unit.lives import InMemory
 from view import AddressView, LinkView, RouteView, View, records, view
-from vti_updown import event
-from vti_updown.objects.link import GROUP
+from vti_updown import event, state
 from vti_updown.objects.object import PROTOCOL
 from vti_updown.records.storage import DIRECTORY
 
@@ -315,7 +314,7 @@ class Host(RuleBasedStateMachine):
     # Neighbours
 
     def ours(self) -> list[LinkView]:
-        return sorted(one for one in view().links if one.group == GROUP)
+        return sorted(one for one in view().links if one.group == state.group())
 
     def ip(self, *lines: str) -> None:
         self.machine.run("sh", "-ec", "\n".join(f"ip {line}" for line in lines))
@@ -442,7 +441,7 @@ class Host(RuleBasedStateMachine):
 
     def _links(self, seen: View, wished: dict[Key, Any]) -> list[str]:
         wrong = []
-        ours = [one for one in seen.links if one.group == GROUP]
+        ours = [one for one in seen.links if one.group == state.group()]
         for one in ours:
             key = ("link", Ends(*one[1:4]))
             if key not in wished or self.borrowed(key[1]):

@@ -9,7 +9,8 @@ import pytest
 
 from conftest import sh
 from support.stream import comes_true
-from test_setups import FULL, NET, XFRM, lines_of, person
+from test_setups import FULL, NET, XFRM, alike, lines_of, person
+from vti_updown import state
 
 RED = ("--netns", "red", "--name", "t0")
 
@@ -82,7 +83,7 @@ def test_a_down_takes_an_unrecorded_tunnel_in_a_namespace(machine):
 def test_a_tunnel_that_another_namespace_moved_here_is_not_ours(machine, capfd):
     """As a hook that runs in the other namespace leaves it: of our group, and none of ours."""
     sh(
-        "ip -n red link add xfrm7 group 7763049 type xfrm if_id 7; ip -n red link set xfrm7 netns 1 2>/dev/null || "
+        f"ip -n red link add xfrm7 group {state.group()} type xfrm if_id 7; ip -n red link set xfrm7 netns 1 2>/dev/null || "
         f"ip -n red link set xfrm7 netns {os.getpid()}"
     )
     before = machine.state()
@@ -195,4 +196,80 @@ def test_a_link_in_a_namespace_without_a_name_is_told(machine, changed):
     assert comes_true(came_up)  # the kernel takes its time to end a namespace
     assert red_links() == ["t0"]
     machine.down(UNIQUEID=3, **changed)
+    assert machine.state() == before and red_links() == []
+
+
+# Names
+
+
+@pytest.fixture
+def home(machine):
+    """The name of the namespace that charon itself is in."""
+    sh("touch /run/netns/home; mount --bind /proc/self/ns/net /run/netns/home")
+    yield "home"
+    sh("umount /run/netns/home; rm /run/netns/home")
+
+
+@pytest.fixture
+def blue(machine):
+    """A second name of red, which comes before it."""
+    sh("touch /run/netns/blue; mount --bind /run/netns/red /run/netns/blue")
+    yield "blue"
+    sh("umount /run/netns/blue; rm /run/netns/blue")
+
+
+@pytest.mark.parametrize("net", [NET, FULL])
+def test_a_name_of_charons_own_namespace_is_its_own(machine, home, net):
+    """A full tunnel has its rules there, as without the name."""
+    before = machine.state()
+    machine.up(*net, "--name", "t0")
+    wanted = machine.state()
+    machine.down()
+    machine.up(*net, "--name", "t0", "--netns", home)
+    assert alike(machine.state()) == alike(wanted)
+    machine.down()
+    assert machine.state() == before
+
+
+def test_lost_records_of_a_namespace_with_a_name_come_once(machine, home, capfd):
+    """As `ip netns` may have named charon's own: each link is adopted once."""
+    before = machine.state()
+    machine.up(*NET)
+    sh("rm -r /run/vti-updown")
+    assert person(capfd, "repair") == (0, ["nothing to repair"])
+    machine.down(*NET)
+    assert machine.state() == before
+    machine.up(*NET)
+    sh("rm -r /run/vti-updown")
+    assert person(capfd, "flush", "--force") == (0, ["ip link del vti1"])
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_two_names_of_one_namespace_are_one(machine, blue, capfd, lost):
+    """Two CHILD_SAs share the link, whichever name their settings have."""
+    before = machine.state()
+    machine.up(*NET, *RED)
+    machine.up("--route", "10.9.0.0/16", "--netns", blue, "--name", "t0", CONNECTION="b")
+    if lost:
+        sh("rm -r /run/vti-updown")
+        assert person(capfd, "repair")[0] == 0
+        assert person(capfd, "flush", "--force") == (0, ["ip -n blue link del t0"])
+    else:
+        machine.down()
+        assert red_links() == ["t0"]
+        machine.down(CONNECTION="b")
+    assert machine.state() == before and red_links() == []
+
+
+def test_a_second_name_for_a_namespace_in_use_changes_nothing(machine):
+    """The name that is on record goes on."""
+    before = machine.state()
+    machine.up(*NET, *RED)
+    sh("touch /run/netns/blue; mount --bind /run/netns/red /run/netns/blue")
+    machine.up("--route", "10.9.0.0/16", *RED, CONNECTION="b")
+    machine.down()
+    assert red_links() == ["t0"]
+    machine.down(CONNECTION="b")
+    sh("umount /run/netns/blue; rm /run/netns/blue")
     assert machine.state() == before and red_links() == []

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import sh
 from support.host import changes
+from vti_updown import state
 from vti_updown.admin import cli as people
 from vti_updown.hook.user_command import ASKS_CHARON
 from vti_updown.wishes.routes import FULL_TABLE
@@ -452,7 +453,7 @@ def test_what_prepare_sets_up_an_up_takes_over(machine, capfd):
     file = config(GW + 'when_down = "keep"\n')
     status, lines = person(capfd, "prepare", *file)
     assert (status, lines[0]) == (
-        0, "ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
+        0, f"ip link add vti2 group {state.group()} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
     )  # fmt: skip
     index = ifindex("vti2")
     assert machine.routes("vti2") == ["10.2.0.0/16 proto 50 scope link"]

@@ -12,9 +12,9 @@ import pytest
 from support.events import environment
 from support.namespaces import INSTALLED
 from view import records
+from vti_updown import state
 from vti_updown.admin import cli as people
 from vti_updown.hook import caller as process
-from vti_updown.objects.link import GROUP
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 
@@ -158,7 +158,7 @@ def test_repair_makes_a_deleted_link_anew_with_all_on_it(machine, command):
     assert status == 0
     assert (
         said[0]
-        == f"ip link add vti1 group {GROUP} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
+        == f"ip link add vti1 group {state.group()} type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2"
     )
     assert machine.addresses("vti1") == ["10.3.0.1/32", "fec3::1/128"]
     machine.down()
@@ -415,7 +415,7 @@ def test_a_charon_above_is_found_whatever_is_between(tmp_path):
     charon = tmp_path / "charon-systemd"
     charon.symlink_to("/bin/bash")
     code = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}; from vti_updown.hook import caller as p;"
-    code += "w = p.charon(); print(w, p.alive(w), p.alive(w + '1'))"
+    code += "w = p.charon(); print(w, p.alive(w), p.alive(w.replace('@', '@1', 1)))"
     words = [str(charon), "-c", 'echo $$; sh -c "python3 -I -c \\"$CODE\\"; true"; true']
     done = subprocess.run(
         words, env=os.environ | {"CODE": code}, stdout=subprocess.PIPE, text=True, check=True

@@ -13,7 +13,7 @@ import shlex
 import sqlite3
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 
 from support.events import environment
-from vti_updown import cli
+from vti_updown import cli, state
 from vti_updown.addresses import IPAddress
 from vti_updown.admin import session as admin_session
 from vti_updown.hook import caller, user_command
@@ -44,6 +44,8 @@ FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
 SINCE = "2026-07-01T12:00:00Z"
 """The time, as the records have it."""
+GROUP = 1987313665
+"""Of our links, whatever machine the stories are played on."""
 MAIN_TABLE = 254
 CHARONS_TABLE = 220
 
@@ -193,6 +195,18 @@ class PaperKernel:
     def identity(self) -> str:
         return "1-boot"
 
+    def is_anothers(self, _link: Applied) -> bool:
+        return False
+
+    def is_made_anew(self, _was: Applied) -> bool:
+        return False
+
+    def look_for_others(self) -> None:
+        """There are none on paper."""
+
+    def left_alone(self) -> list[str]:
+        return []
+
     # Answers
 
     def observe(self, netns: str = "") -> "PaperObserve":
@@ -209,7 +223,7 @@ class PaperKernel:
                 return Applied(device.link, True, device.ifindex, not device.ours)
         return None
 
-    def ours(self) -> list[Applied]:
+    def ours(self, _recorded: Collection[str] = ()) -> list[Applied]:
         ours = [Applied(each, True, self._index(each)) for each in self.objects.values()]
         return sorted(ours, key=lambda applied: not isinstance(applied.object, Link))
 
@@ -340,6 +354,8 @@ class Story:
         """Who calls; empty by hand."""
         self._living = ""
         """A charon that lives, though it is not the one who calls."""
+        self._unseen: set[str] = set()
+        """The charons of which nobody can tell whether they live."""
         self._kernel = PaperKernel(self.host)
         self._records = _in_memory()
         self._ran: list[str] = []
@@ -351,14 +367,20 @@ class Story:
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "opened", self._opened)
             patch.setattr(module, "snapshot", self._snapshot)
+        patch.setattr(state, "group", lambda: GROUP)
         patch.setattr(caller, "charon", lambda: self._charon)
         patch.setattr(
             caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
         )
-        patch.setattr(caller, "alive", lambda who: who in ("", self._charon, self._living))
+        patch.setattr(caller, "alive", self._alive)
         patch.setattr(namespace, "exists", lambda name: name in self.host.namespaces)
         patch.setattr(user_command, "run", self._ran_by_the_shell)
         patch.setattr(references, "now", lambda: SINCE)
+
+    def _alive(self, who: str) -> bool | None:
+        if who in self._unseen:
+            return None
+        return who in ("", self._charon, self._living)
 
     @contextmanager
     def _opened(self, _namespace: int) -> Iterator[Records]:
@@ -439,6 +461,11 @@ class Story:
         """charon is killed and started again. It calls no hook for what was up."""
         pid = int(self._charon.partition("@")[0]) + 1
         self._charon = f"{pid}@{pid}"
+
+    def lose_sight_of_charon(self) -> None:
+        """What comes now is done in a container with PIDs of its own, or on another one's host."""
+        self._unseen.add(self._charon)
+        self.restart_charon()
 
     def by_hand(self) -> None:
         """From now on it is not charon who calls the hook."""

@@ -9,7 +9,7 @@ def test_one_line_of_ipsec_conf_is_enough(story: Story) -> None:
     """The README's example: virtual IPs of both families, a route of each, one link for both."""
     story.line = "--route 10.2.0.0/16 --route fd00:2::/32"
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -39,7 +39,7 @@ def test_every_virtual_ip_of_the_family_is_an_address(story: Story) -> None:
     """A peer may hand out several; the first is the preferred source of the routes."""
     story.line = "--route 10.2.0.0/16"
     assert story.up(MY_SOURCEIP4_2="10.3.0.2") == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -52,7 +52,7 @@ def test_every_virtual_ip_of_the_family_is_an_address(story: Story) -> None:
 def test_the_peers_selector_is_the_default_route(story: Story) -> None:
     """Without settings the network behind the peer is routed, in the family of the event."""
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -71,7 +71,7 @@ def test_a_route_prefers_the_gateways_inner_address(story: Story) -> None:
     """
     story.host.addresses = ["192.168.0.1", "10.1.0.1"]
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50 src 10.1.0.1
@@ -83,7 +83,7 @@ def test_everything_is_no_route_by_itself(story: Story) -> None:
     """The peer chooses selectors, so the widest ones need a word of the user's; a line says which."""
     assert story.up() == told("""
         # no route made, as the selector 0.0.0.0/0 is everything; add --route NET, or --no-routes
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -101,7 +101,7 @@ def test_halves_of_everything_are_no_route_either(story: Story) -> None:
     """A peer that narrows 0.0.0.0/0 to a half must not have all packets."""
     assert story.up(PEER_CLIENT="128.0.0.0/1") == told("""
         # no route made, as the selector 128.0.0.0/1 is wider than a /8; add --route NET, or --no-routes
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -117,7 +117,7 @@ def test_a_selector_around_the_peer_is_no_route(story: Story) -> None:
     story.host.next_hop = "10.2.0.254"
     assert story.up(PEER_CLIENT="192.168.0.2/31") == told("""
         # no route made, as the selector 192.168.0.2/31 contains the peer's own address; add --route NET, or --no-routes
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -142,7 +142,7 @@ def test_a_selector_limited_to_a_port_is_no_route(story: Story) -> None:
     """No route can say TCP or a port."""
     assert story.up(PEER_CLIENT="10.2.0.0/16", PEER_PROTOCOL=6, PEER_PORT=443) == told("""
         # no route made, as the selector 10.2.0.0/16 is limited by protocol or port; add --route NET, or --no-routes
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -160,7 +160,7 @@ def test_a_route_has_its_own_metric_table_and_source(story: Story) -> None:
         routes = ["10.2.0.0/16", { to = "10.9.0.0/16", metric = 5, table = 78, src = "10.1.0.1" }]
     """)
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -183,7 +183,7 @@ def test_flags_say_the_same_as_the_file(story: Story) -> None:
     """)
     story.line = "--route 10.2.0.0/16 --route 10.9.0.0/16,metric=5,table=78,src=10.1.0.1 --metric 100 --table 77"
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -201,7 +201,7 @@ def test_addresses_of_the_settings_replace_virtual_ips(story: Story) -> None:
         routes = "none"
     """)
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 169.254.21.2/30 dev vti1
@@ -229,7 +229,7 @@ def test_no_address_may_be_wanted(story: Story) -> None:
         routes = ["10.2.0.0/16"]
     """)
     assert story.up(MY_CLIENT="0.0.0.0/0") == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -243,7 +243,7 @@ def test_a_full_tunnel_has_a_table_and_rules_of_its_own(story: Story) -> None:
     """
     story.settings(f"[connection.gw]\n{FULL}")
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -307,7 +307,7 @@ def test_a_route_around_the_peer_is_a_full_tunnel(story: Story) -> None:
     """Whatever contains the peer's address needs the rules, or ESP goes in circles."""
     story.line = "--route 192.0.0.0/8"
     assert story.up(PEER="192.0.2.1") == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.0.2.1 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.0.2.1 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -329,7 +329,7 @@ def test_two_full_tunnels_share_their_rules(story: Story) -> None:
     story.settings(f"[default]\n{FULL}")
     story.up()
     assert story.up(**PLUTO_MARK, MY_SOURCEIP4_1="10.4.0.1") == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
         ip link set vti2 up mtu 1406 alias 'vti-updown pluto'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip addr add 10.4.0.1/32 dev vti2
@@ -353,7 +353,7 @@ def test_charons_own_routes_in_the_way_are_told(story: Story) -> None:
     """
     story.host.charon_routes = True
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -363,7 +363,7 @@ def test_charons_own_routes_in_the_way_are_told(story: Story) -> None:
     story.host.namespaces.add("office")
     story.line = "--netns office"
     assert story.up(**SITE, **PLUTO_MARK) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
         ip link set vti2 netns office
         ip -n office link set vti2 up mtu 1406 alias 'vti-updown pluto'
         ip netns exec office sysctl -w net.ipv4.conf.vti2.disable_policy=1
@@ -381,14 +381,14 @@ def test_metrics_let_two_gateways_to_a_network_stand(story: Story) -> None:
         metric = 20
     """)
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50 metric 10
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.2.0.0/16
     """)
     assert story.up(**SITE, **PLUTO_MARK) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
         ip link set vti2 up mtu 1406 alias 'vti-updown pluto'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route add 10.2.0.0/16 dev vti2 proto 50 metric 20
@@ -479,7 +479,7 @@ def test_ipv6s_own_metric_is_none(story: Story) -> None:
     """A route that asks for 1024 is the one that IPv6 makes without a metric."""
     story.line = "--route fd00:2::/32,metric=1024"
     assert story.up6() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv6.conf.vti1.disable_policy=1
         ip addr add fec3::1/128 dev vti1 nodad

@@ -8,7 +8,7 @@ from .story import NO_MARK, OVER_IPV6, PLUTO, SITE, XFRM, Changes, Story, told
 def test_marks_and_ipv4_endpoints_make_a_vti(story: Story) -> None:
     """The outbound mark is its okey and the inbound one its ikey; the last down leaves nothing."""
     assert story.up(MARK_IN="5/0xffffffff", **SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 5
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 5
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -26,7 +26,7 @@ def test_marks_and_ipv6_endpoints_make_a_vti6(story: Story) -> None:
     longer header.
     """
     assert story.up(**OVER_IPV6, **SITE) == told("""
-        ip link add vti1 group 7763049 type vti6 local 2001:db8::1 remote 2001:db8::2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti6 local 2001:db8::1 remote 2001:db8::2 okey 2 ikey 2
         ip link set vti1 up mtu 1390 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -41,7 +41,7 @@ def test_marks_and_ipv6_endpoints_make_a_vti6(story: Story) -> None:
 def test_a_mark_in_one_direction_is_one_key(story: Story) -> None:
     """A CHILD_SA may have its mark on outbound packets alone; the other key is 0."""
     assert story.up(MARK_IN=None, **SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 0
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 0
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -52,7 +52,7 @@ def test_a_mark_in_one_direction_is_one_key(story: Story) -> None:
 def test_an_if_id_makes_an_xfrm_interface(story: Story) -> None:
     """An if_id comes before endpoints: the link has none, and its number is its name."""
     assert story.up(**XFRM, **SITE) == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         ip route add 10.2.0.0/16 dev xfrm42 proto 50
@@ -67,7 +67,7 @@ def test_an_if_id_makes_an_xfrm_interface(story: Story) -> None:
 def test_an_xfrm_interface_goes_over_ipv6_too(story: Story) -> None:
     """It has no endpoints, so only the MTU tells by what its packets travel."""
     assert story.up(**XFRM, **OVER_IPV6, **SITE) == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 up mtu 1390 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         ip route add 10.2.0.0/16 dev xfrm42 proto 50
@@ -81,9 +81,9 @@ def test_two_if_ids_make_a_link_each_way(story: Story) -> None:
     """
     ids = {**NO_MARK, "IF_ID_IN": 7, "IF_ID_OUT": 8, **SITE}
     assert story.up(**ids) == told("""
-        ip link add xfrm8 group 7763049 type xfrm if_id 0x8
+        ip link add xfrm8 group 1987313665 type xfrm if_id 0x8
         ip link set xfrm8 up mtu 1406 alias 'vti-updown gw'
-        ip link add xfrm7 group 7763049 type xfrm if_id 0x7
+        ip link add xfrm7 group 1987313665 type xfrm if_id 0x7
         ip link set xfrm7 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm8.disable_policy=1
         sysctl -w net.ipv4.conf.xfrm7.disable_policy=1
@@ -106,9 +106,9 @@ def test_two_if_ids_share_no_chosen_name(story: Story) -> None:
         name = "vpn"
     """)
     assert story.up(**NO_MARK, IF_ID_IN=7, IF_ID_OUT=8, **SITE) == told("""
-        ip link add vpn group 7763049 type xfrm if_id 0x8
+        ip link add vpn group 1987313665 type xfrm if_id 0x8
         ip link set vpn up mtu 1406 alias 'vti-updown gw'
-        ip link add xfrm7 group 7763049 type xfrm if_id 0x7
+        ip link add xfrm7 group 1987313665 type xfrm if_id 0x7
         ip link set xfrm7 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vpn.disable_policy=1
         sysctl -w net.ipv4.conf.xfrm7.disable_policy=1
@@ -122,7 +122,7 @@ def test_kind_may_be_chosen_where_the_child_sa_has_both(story: Story) -> None:
     """A CHILD_SA with a mark and an if_id gets an XFRM interface, unless the settings want a VTI."""
     both = {"IF_ID_IN": 42, "IF_ID_OUT": 42, **SITE}
     assert story.up(**both) == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         ip route add 10.2.0.0/16 dev xfrm42 proto 50
@@ -137,7 +137,7 @@ def test_kind_may_be_chosen_where_the_child_sa_has_both(story: Story) -> None:
         kind = "vti"
     """)
     assert story.up(**both) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -160,7 +160,7 @@ def test_any_remote_makes_one_vti_for_all_peers(story: Story) -> None:
         "PEER_CLIENT": "10.3.0.8/32",
     }
     assert story.up(**alice) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote any okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote any okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.3.0.7/32 dev vti1 proto 50
@@ -187,7 +187,7 @@ def test_local_says_where_a_vti_begins(story: Story) -> None:
         local = "192.0.2.1"
     """)
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.0.2.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.0.2.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -204,14 +204,14 @@ def test_device_binds_the_link_to_an_underlying_one(story: Story) -> None:
         device = "eth0"
     """)
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2 dev eth0
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2 dev eth0
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.2.0.0/16
     """)
     assert story.up(**SITE, **XFRM, **PLUTO) == told("""
-        ip link add xfrm42 group 7763049 type xfrm dev eth0 if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm dev eth0 if_id 0x2a
         ip link set xfrm42 up mtu 1406 alias 'vti-updown pluto'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         ip route replace 10.2.0.0/16 dev xfrm42 proto 50
@@ -230,7 +230,7 @@ def test_vrf_takes_the_link_and_its_routes(story: Story) -> None:
         vrf = "blue"
     """)
     assert story.up(**XFRM, **SITE) == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 vrf blue
         ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
@@ -282,7 +282,7 @@ def test_netns_takes_the_link_and_all_that_is_on_it(story: Story) -> None:
         mss = "path"
     """)
     assert story.up(**XFRM) == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 netns office
         ip -n office link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         ip netns exec office sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
@@ -323,7 +323,7 @@ def test_a_taken_default_name_takes_another(story: Story) -> None:
     """Where somebody's link is called vti1 already, the next free number is ours."""
     story.host.add_link("vti1")
     assert story.up(**SITE) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti2 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route add 10.2.0.0/16 dev vti2 proto 50
@@ -341,7 +341,7 @@ def test_mtu_is_what_the_path_leaves(story: Story) -> None:
     """
     story.host.path_mtu = 9000
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 8910 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -350,7 +350,7 @@ def test_mtu_is_what_the_path_leaves(story: Story) -> None:
     story.down(**SITE)
     story.host.path_mtu = None
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -359,7 +359,7 @@ def test_mtu_is_what_the_path_leaves(story: Story) -> None:
     story.down(**SITE)
     story.line = "--mtu 1400"
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1400 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -373,7 +373,7 @@ def test_mss_clamps_tcp_in_both_directions(story: Story) -> None:
     """
     story.line = "--mss path --no-routes"
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -392,7 +392,7 @@ def test_mss_may_be_a_number(story: Story) -> None:
     """Both families have that size then."""
     story.line = "--mss 1200 --no-routes"
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -413,7 +413,7 @@ def test_multicast_and_a_link_local_address_for_ospf(story: Story) -> None:
         routes = "none"
     """)
     assert story.up(**XFRM, **SITE) == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 addrgenmode none
         ip link set xfrm42 up multicast on mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
@@ -433,7 +433,7 @@ def test_disable_policy_is_set_in_the_events_family(story: Story) -> None:
     """
     assert story.up6(**XFRM) == told("""
         # no route made, as the selector ::/0 is everything; add --route NET, or --no-routes
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv6.conf.xfrm42.disable_policy=1
         ip addr add fec3::1/128 dev xfrm42 nodad
@@ -459,7 +459,7 @@ def test_sysctl_of_the_settings_is_set_on_the_link(story: Story) -> None:
         sysctl = { "ipv4.rp_filter" = 2, "ipv6.accept_ra" = 0 }
     """)
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         sysctl -w net.ipv4.conf.vti1.rp_filter=2
@@ -477,7 +477,7 @@ def test_any_remote_goes_over_ipv6_too(story: Story) -> None:
     """The other end of a vti6 may be open as that of a vti."""
     story.line = "--remote any"
     assert story.up(**OVER_IPV6, **SITE) == told("""
-        ip link add vti1 group 7763049 type vti6 local 2001:db8::1 remote any okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti6 local 2001:db8::1 remote any okey 2 ikey 2
         ip link set vti1 up mtu 1390 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -488,7 +488,7 @@ def test_any_remote_goes_over_ipv6_too(story: Story) -> None:
 def test_an_ipv4_address_in_ipv6_is_one_of_ipv4(story: Story) -> None:
     """charon may write endpoints so where it has one socket for both families."""
     assert story.up(ME="::ffff:192.168.0.1", PEER="::ffff:192.168.0.2", **SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50

@@ -110,7 +110,7 @@ def test_break_before_make_makes_all_anew(story: Story) -> None:
     story.up(**SITE)
     story.down(**SITE)
     assert story.up(**SITE, **NEXT) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti2 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route add 10.2.0.0/16 dev vti2 proto 50
@@ -145,7 +145,7 @@ def test_unique_if_ids_make_two_links(story: Story) -> None:
     new = {**NEXT, **NO_MARK, "IF_ID_IN": 43, "IF_ID_OUT": 43}
     story.up(**SITE, **XFRM)
     assert story.up(**SITE, **new) == told("""
-        ip link add xfrm43 group 7763049 type xfrm if_id 0x2b
+        ip link add xfrm43 group 1987313665 type xfrm if_id 0x2b
         ip link set xfrm43 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm43.disable_policy=1
         ip route replace 10.2.0.0/16 dev xfrm43 proto 50
@@ -259,7 +259,7 @@ def test_an_up_that_the_kernel_refuses_leaves_nothing(story: Story) -> None:
     """A step fails, those before it are undone, and its down has nothing to take away."""
     story.host.refuses = {"route add 10.2.0.0/16": EINVAL}
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -312,7 +312,7 @@ def test_mobike_moves_host_to_host_from_ipv4_to_ipv6(story: Story) -> None:
     after = {**host, **OVER_IPV6, "MY_CLIENT": "2001:db8::1/128", "PEER_CLIENT": "2001:db8::2/128"}
     assert story.event("up-host", **before) == told("""
         # no route made, as the selector 192.168.0.2/32 contains the peer's own address; add --route NET, or --no-routes
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         log: gw: xfrm42 up, 192.168.0.1 → 192.168.0.2, if_id 42
@@ -351,7 +351,7 @@ def test_a_road_warrior_comes_back_on_a_vti(story: Story) -> None:
     alice = {**SITE, "PEER_ID": "alice", "PEER_CLIENT": "10.3.0.7/32"}
     story.up(**alice)
     assert story.up(**alice, PEER="203.0.113.7", UNIQUEID=2) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 203.0.113.7 okey 2 ikey 2
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 203.0.113.7 okey 2 ikey 2
         ip link set vti2 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route replace 10.3.0.7/32 dev vti2 proto 50
@@ -367,7 +367,7 @@ def test_either_of_two_gateways_takes_over(story: Story) -> None:
     """One network by two gateways is the newest one's, and falls back to the other one."""
     story.up(**SITE)
     assert story.up(**SITE, **PLUTO_MARK) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
         ip link set vti2 up mtu 1406 alias 'vti-updown pluto'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route replace 10.2.0.0/16 dev vti2 proto 50
@@ -496,7 +496,7 @@ def test_commands_of_the_user_run_at_the_end(story: Story) -> None:
         down = "logger down"
     """)
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50

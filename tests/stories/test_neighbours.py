@@ -12,7 +12,7 @@ def test_a_link_with_our_endpoints_is_borrowed(story: Story) -> None:
     story.host.add_vti("ipsec0", "192.168.0.1", "192.168.0.2", 2)
     story.line = "--route 10.2.0.0/16"
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -32,7 +32,7 @@ def test_a_borrowed_link_with_another_mark_is_refused(story: Story) -> None:
     """Its keys are not ours to change."""
     story.host.add_vti("ipsec0", "192.168.0.1", "192.168.0.2", 9)
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -46,7 +46,7 @@ def test_a_route_that_exists_is_left_alone_and_named(story: Story) -> None:
     """The down leaves it, too, since it is not ours."""
     story.host.routes.add("10.2.0.0/16")
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -64,7 +64,7 @@ def test_a_link_that_a_user_took_away_is_made_anew(story: Story) -> None:
     story.up(**SITE)
     story.lose_link("vti1")
     assert story.up6(**SITE6) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv6.conf.vti1.disable_policy=1
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
@@ -74,7 +74,7 @@ def test_a_link_that_a_user_took_away_is_made_anew(story: Story) -> None:
     """)
     story.lose_link("vti1")
     assert story.down(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv6.conf.vti1.disable_policy=1
         ip -6 route add fd00:2::/48 dev vti1 proto 50
@@ -90,7 +90,7 @@ def test_a_link_is_made_anew_though_its_name_is_taken(story: Story) -> None:
     story.lose_link("vti1")
     story.host.add_link("vti1")
     assert story.up(**SITE, UNIQUEID=2) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti2 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route add 10.2.0.0/16 dev vti2 proto 50
@@ -112,7 +112,7 @@ def test_repair_puts_back_what_is_gone(story: Story) -> None:
     """)
     story.lose_link("vti1")
     assert story.repair() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         sysctl -w net.ipv6.conf.vti1.disable_policy=1
@@ -165,7 +165,7 @@ def test_a_setting_is_not_for_a_borrowed_link(story: Story) -> None:
         routes = "none"
     """)
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         sysctl -w net.ipv4.conf.vti1.rp_filter=2
@@ -205,14 +205,14 @@ def test_settings_are_those_of_the_best_match(story: Story) -> None:
         mtu = 1280
     """)
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1400 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50 metric 2
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.2.0.0/16
     """)
     assert story.up(**SITE, **PLUTO_MARK) == told("""
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.3 okey 3 ikey 3
         ip link set vti2 up mtu 1300 alias 'vti-updown pluto'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route add 10.2.0.0/16 dev vti2 proto 50 metric 1
@@ -228,7 +228,7 @@ def test_a_namespace_that_is_gone_takes_its_link_along(story: Story) -> None:
     story.up6(**SITE6, **XFRM)
     story.lose_namespace("office")
     assert story.down(**SITE, **XFRM) == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 netns office
         ip -n office link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         ip netns exec office sysctl -w net.ipv6.conf.xfrm42.disable_policy=1

@@ -112,7 +112,7 @@ def test_a_wrong_value_of_another_connection_is_no_matter(story: Story) -> None:
     """Only the connections that a table matches fail by its values."""
     story.settings('[connection.other]\nmtu = "much"')
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
@@ -158,7 +158,7 @@ def test_a_chosen_name_that_another_tunnel_has_is_told(story: Story) -> None:
     story.up(**SITE)
     assert story.up(**SITE, **PLUTO) == told("""
         # the link is vti2, not office, for as long as it is up
-        ip link add vti2 group 7763049 type vti local 192.168.0.1 remote 192.168.0.3 okey 2 ikey 2
+        ip link add vti2 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.3 okey 2 ikey 2
         ip link set vti2 up mtu 1406 alias 'vti-updown pluto'
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip route replace 10.2.0.0/16 dev vti2 proto 50
@@ -193,7 +193,7 @@ def test_a_full_tunnel_needs_to_know_the_peer(story: Story) -> None:
         exit status: 2
     """)
     assert story.up(**XFRM, **NO_VIRTUAL_IP, **OVER_IPV6, MY_CLIENT="0.0.0.0/0") == told("""
-        ip link add xfrm42 group 7763049 type xfrm if_id 0x2a
+        ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 up mtu 1390 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         ip route add 0.0.0.0/0 dev xfrm42 proto 50 table 7763049 metric 2147483648

@@ -21,7 +21,7 @@ def test_block_leaves_an_unreachable_route(story: Story) -> None:
     """
     story.settings(BLOCK)
     assert story.up(**SITE) == told("""
-        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add sun group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set sun up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.sun.disable_policy=1
         ip addr add 169.254.21.2/30 dev sun
@@ -34,7 +34,7 @@ def test_block_leaves_an_unreachable_route(story: Story) -> None:
         log: gw: sun down, 192.168.0.1 → 192.168.0.2, 10.2.0.0/16 blocked
     """)
     assert story.up(**SITE, UNIQUEID=2) == told("""
-        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add sun group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set sun up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.sun.disable_policy=1
         ip addr add 169.254.21.2/30 dev sun
@@ -77,7 +77,7 @@ def test_keep_leaves_the_link_its_addresses_and_routes(story: Story) -> None:
     """What firewalls and routing daemons hold on to stays; another mark is another pair of keys."""
     story.settings(KEEP)
     assert story.up(**SITE) == told("""
-        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add sun group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set sun up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.sun.disable_policy=1
         ip addr add 169.254.21.2/30 dev sun
@@ -109,7 +109,7 @@ def test_keep_leaves_no_virtual_ip(story: Story) -> None:
         when_down = "keep"
     """)
     assert story.up() == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
@@ -133,7 +133,7 @@ def test_prepare_sets_up_what_an_up_takes_over(story: Story) -> None:
     """One link from boot on: prepare, up, down and release."""
     story.settings(KEEP)
     assert story.prepare() == told("""
-        ip link add sun group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add sun group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set sun up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.sun.disable_policy=1
         sysctl -w net.ipv6.conf.sun.disable_policy=1
@@ -257,7 +257,7 @@ def test_a_kept_link_goes_over_ipv6(story: Story) -> None:
         when_down = "keep"
     """)
     assert story.prepare() == told("""
-        ip link add vti3 group 7763049 type vti6 local 2001:db8::1 remote 2001:db8::2 okey 3 ikey 2
+        ip link add vti3 group 1987313665 type vti6 local 2001:db8::1 remote 2001:db8::2 okey 3 ikey 2
         ip link set vti3 up mtu 1390 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti3.disable_policy=1
         sysctl -w net.ipv6.conf.vti3.disable_policy=1

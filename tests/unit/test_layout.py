@@ -20,6 +20,7 @@ ORDER = (
     "objects",
     "netlink",
     "event",
+    "state",
     "addresses",
     "constants",
     "named_tuple",

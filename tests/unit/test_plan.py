@@ -46,8 +46,8 @@ class Answers(Questions):
     def vrf_table(self, name):
         return 100
 
-    def require_netns(self, name):
-        pass
+    def namespace(self, name):
+        return "" if name == "charons-own" else name
 
 
 def wishes(
@@ -422,3 +422,11 @@ def test_ipv6s_own_metric_is_none():
         ),
     )
     assert route.metric == 0
+
+
+def test_a_name_of_charons_own_namespace_is_no_namespace():
+    """A full tunnel needs its rules there, or its own packets go into it."""
+    named = wishes(EVERYTHING._replace(netns="charons-own"))
+    assert named == wishes(EVERYTHING) and of(Rule, named)
+    elsewhere = wishes(EVERYTHING._replace(netns="red"))
+    assert not of(Rule, elsewhere) and {one.netns for one in of(Route, elsewhere)} == {"red"}

@@ -3,12 +3,10 @@
 Each prints the commands that it stood for.
 """
 
-from collections.abc import Iterator
-
 from ..hook import caller as callers
 from ..records.records import Records
 from ..records.references import ALL
-from ..text import Refusal
+from ..text import Refusal, shown
 from .session import Session, printed, session
 
 NOTHING = "nothing to take away"
@@ -48,29 +46,53 @@ def flush(
             _refuse_while_charon_lives(work.records)
         keys = _end(stale, work)
         result = work.reconcile(keys)
-        return printed(result, NOTHING)
+        lines = printed(result, NOTHING)
+        if stale:
+            lines += _unseen_lines(work.records)
+        return lines
 
 
 def _is_anything_there(work: Session) -> bool:
     """Whether anything of ours would go."""
-    return bool(work.records.every_key() or work.kernel.ours())
+    recorded = work.records.applied.namespaces()
+    return bool(work.records.every_key() or work.kernel.ours(recorded))
 
 
 def _refuse_while_charon_lives(records: Records) -> None:
-    pid = next(_living(records), None)
-    if pid is not None:
-        what = f"charon (PID {pid}) is running and its tunnels would go"
-        raise Refusal(what, "stop it first, or use --stale, or --force", 1)
-
-
-def _living(records: Records) -> Iterator[str]:
-    """The PIDs of the charons that run here, and of those on record that run elsewhere."""
-    for running in callers.charons():
-        yield str(running)
+    """A charon is one that runs here, or one on record that runs elsewhere, or may."""
+    running = callers.charons()
+    if running:
+        raise _living(str(running[0]))
     for charon in records.references.charons():
-        if callers.alive(charon):
-            pid, _, _ = charon.partition("@")
-            yield pid
+        alive = callers.alive(charon)
+        if alive is None:
+            raise _unseen(charon)
+        if alive:
+            raise _living(_pid(charon))
+
+
+def _living(pid: str) -> Refusal:
+    what = f"charon (PID {pid}) is running and its tunnels would go"
+    return Refusal(what, "stop it first, or use --stale, or --force", 1)
+
+
+def _unseen(charon: str) -> Refusal:
+    what = f"charon (PID {_pid(charon)} of a container) cannot be seen from here"
+    return Refusal(what, "see that it has ended, then use --force", 1)
+
+
+def _unseen_lines(records: Records) -> list[str]:
+    lines = []
+    for charon in records.references.charons():
+        if callers.alive(charon) is None:
+            what = f"what charon (PID {_pid(charon)} of a container) has"
+            lines.append(f"# left alone: {what}, which cannot be seen from here")
+    return lines
+
+
+def _pid(charon: str) -> str:
+    pid, _, _ = charon.partition("@")
+    return shown(pid)
 
 
 def _end(stale: bool, work: Session) -> list[str]:
@@ -79,7 +101,7 @@ def _end(stale: bool, work: Session) -> list[str]:
         return _end_all(work)
     references = work.records.references
     return references.clear_stale(
-        callers.alive,
+        callers.gone,
         keys=[],
         each=ALL,
     )
@@ -89,8 +111,9 @@ def _end_all(work: Session) -> list[str]:
     """Ends every reference, and returns every key, of what is on no record, too."""
     records = work.records
     records.references.end_all()
+    recorded = records.applied.namespaces()
     records.applied.drop_unreadable()
-    for applied in work.kernel.ours():
+    for applied in work.kernel.ours(recorded):
         key = applied.object.key
         if not records.applied.of([key]):
             records.applied.put(applied)

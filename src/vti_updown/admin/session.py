@@ -37,7 +37,8 @@ class Session:
         """The kernel follows the records over these keys."""
         if self._is_dry_run:
             return self._rehearsed(keys)
-        return reconcile(keys, self.records, self.kernel)
+        result = reconcile(keys, self.records, self.kernel)
+        return self._with_others(result)
 
     def settle(self, change: Change) -> Result:
         """The kernel follows a change.
@@ -45,12 +46,13 @@ class Session:
         Raises Refusal, with all as it was before, if a step of its own is refused.
         """
         if not self._is_dry_run:
-            return settle(
+            result = settle(
                 change,
                 callers.BY_HAND,
                 self.records,
                 self.kernel,
             )
+            return self._with_others(result)
         references = self.records.references
         keys = list(change.keys)
         for number in change.replaces:
@@ -61,7 +63,7 @@ class Session:
         """The steps that would be taken, as if each were."""
         with_lost = with_doubts(keys, self.records, self.kernel)
         steps = steps_over(with_lost, self.records)
-        return Result(
+        result = Result(
             steps,
             ifnames_of(steps, self.records),
             notes=[],
@@ -69,6 +71,12 @@ class Session:
             refused=None,
             foreign=frozenset(),
         )
+        return self._with_others(result)
+
+    def _with_others(self, result: Result) -> Result:
+        """With what is said of links of another vti-updown, which no command changes."""
+        self.kernel.look_for_others()
+        return result._replace(notes=result.notes + self.kernel.left_alone())
 
 
 @contextmanager

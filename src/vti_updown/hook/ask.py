@@ -147,10 +147,16 @@ class Ask(Questions):
             raise PlanError(what, hint)
         return table
 
-    def require_netns(self, name: str) -> None:
+    def namespace(self, name: str) -> str:
         if not namespace.exists(name):
             message, hint = namespace.missing(name)
             raise PlanError(message, hint)
+        names = namespace.namesakes(name)
+        if len(names) > 1 and namespace.OWN not in names:
+            recorded = self._applied.namespaces()
+            names = [each for each in names if each in recorded] or names
+        first, *_ = names
+        return first
 
 
 def held_as(connection: str, settings: Settings) -> str:

@@ -56,7 +56,7 @@ def begin_up(context: EventContext) -> Change:
     settings = context.load_settings(context.event)
     wished = _planned(context, settings)
     own = _keys_of(wished.wishes + wished.standing)
-    stale = references.clear_stale(callers.alive, own)
+    stale = references.clear_stale(callers.gone, own)
     for link in _links_of(wished.wishes):
         _refuse_other_marks_of_borrowed(link, context)
         _refuse_other_marks(link, context)
@@ -182,7 +182,8 @@ def _refuse_other_marks_of_borrowed(link: Link, context: EventContext) -> None:
         return
     if not context.kernel.is_there(applied):
         return
-    raise other_marks(borrowed, status=2)
+    is_anothers = context.kernel.is_anothers(applied)
+    raise other_marks(borrowed, 2, is_anothers)
 
 
 def _applied_link(key: str, context: EventContext) -> Applied | None:
@@ -215,7 +216,7 @@ def begin_down(context: EventContext) -> Change:
         )
     command = references.command(ending.reference)
     own = references.end(ending.reference)
-    stale = references.clear_stale(callers.alive, own)
+    stale = references.clear_stale(callers.gone, own)
     return Change(
         keys=own + stale,
         reference=ending.reference,
@@ -230,7 +231,7 @@ def _begin_lost_down(context: EventContext) -> Change:
     if change is not None:
         return change
     references = context.records.references
-    stale = references.clear_stale(callers.alive, [])
+    stale = references.clear_stale(callers.gone, [])
     return Change(stale, reference=None)
 
 
@@ -311,7 +312,8 @@ def _adopt_links(links: list[str], context: EventContext) -> None:
     """Adopts these links, which may have been made while nothing could be recorded."""
     records = context.records
     ours = []
-    for applied in context.kernel.ours():
+    recorded = records.applied.namespaces()
+    for applied in context.kernel.ours(recorded):
         if applied.object.link_key in links:
             ours.append(applied)
     # A link on record still has these endpoints, and shall have others.

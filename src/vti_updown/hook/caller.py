@@ -1,4 +1,8 @@
-"""Which charon called, and whether it still lives. It knows nothing of tunnels."""
+"""Which charon called, and whether it still lives. It knows nothing of tunnels.
+
+A process is known by its PID, its start time, and the PID namespace that it is in. A container has
+PIDs of its own, so a number alone says nothing beyond it.
+"""
 
 import os
 
@@ -6,6 +10,13 @@ from ..named_tuple import NamedTuple
 
 BY_HAND = ""
 """The caller if there is no charon above this process."""
+PROC = "/proc"
+INITIAL = "4026531836"
+"""The first PID namespace, in which every process has a number (include/linux/proc_ns.h,
+PROC_PID_INIT_INO).
+"""
+UNKNOWN = ""
+"""The PID namespace of a process if none can be told."""
 
 
 class _Process(NamedTuple):
@@ -25,72 +36,198 @@ class _Process(NamedTuple):
         return self.state in "ZX"
 
 
+# Who called
+
+
 def charon() -> str:
-    """PID and start time of the nearest ancestor that is a charon, or BY_HAND.
+    """PID, start time and PID namespace of the nearest ancestor that is a charon, or BY_HAND.
 
     The hook's own parent is the shell that charon runs it through.
     """
-    pid = os.getppid()
+    pid = _parent_of_this_process()
     while pid > 0:
         ancestor = _process(pid)
         if ancestor is None:
             break
         if ancestor.is_charon:
-            return f"{pid}@{ancestor.start}"
+            return _named(pid, ancestor)
         pid = ancestor.parent
     return BY_HAND
 
 
+def _parent_of_this_process() -> int:
+    """By /proc, whose numbers may be those of another PID namespace than this process is in."""
+    own = _process("self")
+    if own is None:
+        return 0
+    return own.parent
+
+
+def _named(pid: int, process: _Process) -> str:
+    """What the records call a process. `pid` is its number in /proc."""
+    namespace = _namespace(pid, "pid")
+    if namespace is None:
+        namespace = _namespace("self", "pid")  # This process is a descendant of it.
+    if namespace != _namespace(1, "pid"):
+        *_, pid = _pids(pid) or [pid]
+    return f"{pid}@{process.start}@{namespace or UNKNOWN}"
+
+
+# Who is here
+
+
 def charons() -> list[int]:
     """The PIDs of all charons in this process's network namespace."""
-    here = os.stat("/proc/self/ns/net")
+    here = _namespace("self", "net")
     living = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            pid = int(name)
-            if _is_charon(pid, here):
-                living.append(pid)
+    for pid in _all_pids():
+        if _is_charon(pid) and _namespace(pid, "net") == here:
+            living.append(pid)
     return living
 
 
-def _is_charon(pid: int, namespace: os.stat_result) -> bool:
+def _is_charon(pid: int) -> bool:
     process = _process(pid)
     if process is None or process.has_ended:
         return False
-    if not process.is_charon:
-        return False
-    try:
-        its_namespace = os.stat(f"/proc/{pid}/ns/net")
-    except OSError:
-        return False
-    return os.path.samestat(its_namespace, namespace)
+    return process.is_charon
 
 
-def alive(who: str) -> bool:
-    """Whether the charon that `charon` named still runs.
+# Who lives
+
+
+def alive(who: str) -> bool | None:
+    """Whether the charon that `charon` named still runs. None if it cannot be seen from here.
 
     An event by hand has no charon that could be gone.
     """
     if who == BY_HAND:
         return True
-    pid, _, start = who.partition("@")
-    process = _process(int(pid))
-    if process is None or process.has_ended:
+    number, _, rest = who.partition("@")
+    start, _, namespace = rest.partition("@")
+    if not number.isdecimal() or namespace == UNKNOWN:
+        return None
+    pid = int(number)
+    here = _namespace_of_proc()
+    if here == namespace:
+        return _lives(pid, start)
+    if here == INITIAL:
+        return _lives_elsewhere(pid, start, namespace)
+    return None
+
+
+def gone(who: str) -> bool:
+    """Whether the charon that `charon` named is known to have ended."""
+    return alive(who) is False
+
+
+def _namespace_of_proc() -> str | None:
+    """The PID namespace whose numbers /proc has. None if it cannot be told."""
+    first = _namespace(1, "pid")
+    if first is not None:
+        return first
+    if len(_pids("self")) == 1:
+        return _namespace("self", "pid")
+    return None
+
+
+def _lives(pid: int, start: str) -> bool | None:
+    """Whether the process with this number in /proc, and this start time, runs."""
+    try:
+        process = _read(pid)
+    except PermissionError:
+        return None
+    except OSError:
+        return None if _is_hidden(pid) else False
+    if process.has_ended:
         return False
-    return process.start == start
+    if process.start == start:
+        return True
+    # In another time namespace it has another start time (time_namespaces(7)).
+    return False if _namespace(pid, "time") == _namespace("self", "time") else None
 
 
-def _process(pid: int) -> _Process | None:
-    """What /proc/PID/stat says of a process. None if there is none.
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process, and /proc does not show it (proc(5), hidepid)."""
+    if _namespace(1, "pid") is not None:
+        return False  # Nothing is hidden from root.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _lives_elsewhere(pid: int, start: str, namespace: str) -> bool | None:
+    """Whether a process runs that has this number in this other PID namespace.
+
+    /proc has all processes, unless it hides some: then not even the first one is to be seen.
+    """
+    may_be_hidden = not _pids(1)
+    for seen in _all_pids():
+        its_namespace = _namespace(seen, "pid")
+        if its_namespace not in (namespace, None):
+            continue
+        _, *inner = _pids(seen) or [0]
+        if not inner or inner[-1] != pid:
+            continue
+        if its_namespace == namespace:
+            return _lives(seen, start)
+        may_be_hidden = True
+    return None if may_be_hidden else False
+
+
+# What /proc says
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir(PROC) if name.isdecimal()]
+
+
+def _namespace(pid: int | str, kind: str) -> str | None:
+    """The inode of a namespace of a process. None if it cannot be seen.
+
+    The symbolic link reads `pid:[4026531836]` (namespaces(7)).
+    """
+    try:
+        text = os.readlink(f"{PROC}/{pid}/ns/{kind}")
+    except OSError:
+        return None
+    _, _, inode = text.partition("[")
+    return inode.rstrip("]")
+
+
+def _pids(pid: int | str) -> list[int]:
+    """The numbers of a process in the namespace of /proc and those further in (proc(5), NSpid)."""
+    try:
+        with open(f"{PROC}/{pid}/status", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                word, *numbers = line.split()
+                if word == "NSpid:":
+                    return [int(number) for number in numbers]
+    except (OSError, ValueError):
+        pass
+    return []
+
+
+def _process(pid: int | str) -> _Process | None:
+    """What /proc says of a process. None if it says nothing."""
+    try:
+        return _read(pid)
+    except OSError:
+        return None
+
+
+def _read(pid: int | str) -> _Process:
+    """What /proc/PID/stat says of a process. Raises OSError.
 
     The file reads `PID (NAME) STATE PPID …`, and field 22 is the start time. NAME may hold anything
     (proc(5)).
     """
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        return None
+    with open(f"{PROC}/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        text = file.read()
     head, _, rest = text.rpartition(")")
     _, _, name = head.partition("(")
     fields = rest.split()

@@ -104,13 +104,15 @@ def _done(
 ) -> Report:
     context = _context(event, load_settings, records, kernel)
     report = _up_or_down(context)
-    if records.is_damaged:
-        remade = "so they were set aside and made anew from the kernel"
-        return report.with_warning(f"the records were damaged, {remade}")
+    for note in kernel.left_alone():
+        report = report.with_warning(note)
     for key in records.unreadable:
-        kept = "cannot be read, so it stays as it is until vti-updown flush"
-        return report.with_warning(f"the record of {shown(key, 50)} {kept}")
-    return report
+        what = f"the record of {shown(key, 50)} cannot be read, so it stays as it is"
+        report = report.with_warning(what, "vti-updown flush takes it away, with all tunnels")
+    if not records.is_damaged:
+        return report
+    remade = "so they were set aside and made anew from the kernel"
+    return report.with_warning(f"the records were damaged, {remade}")
 
 
 def _up_or_down(context: EventContext) -> Report:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ..objects.link import Link
 from ..objects.link_kinds import LINK_KINDS
-from ..objects.object import Applied, Outcome, Place, Placed
+from ..objects.object import Applied, Outcome, Place, Placed, Recorded
 from ..objects.registry import Step
 from ..text import Refusal, shown
 from .links import Links
@@ -98,7 +98,8 @@ class Apply:
             old_link = known.get(old.link_key)
             if not old.is_there(place_of(self._namespace, old_link)):
                 old = None
-        place = place_of(self._namespace, link, step.before, is_in_doubt=not sure)
+        recorded = _recorded(step, sure)
+        place = place_of(self._namespace, link, recorded)
         return new.put(place, old, last)
 
     def _take_away(self, step: Step, known: Mapping[str, Applied], sure: bool) -> None:
@@ -109,7 +110,8 @@ class Apply:
             if isinstance(old, Link):
                 self._links.take_away(link)
             elif isinstance(old, Placed):
-                place = place_of(self._namespace, link, step.before)
+                recorded = Recorded(sure, step.before)
+                place = place_of(self._namespace, link, recorded)
                 old.take_away(place, sure)
         except OSError as error:
             if error.errno not in GONE:
@@ -119,14 +121,20 @@ class Apply:
 def place_of(
     namespace: Namespace,
     link: Applied | None,
-    before: str | None = None,
-    is_in_doubt: bool = False,
+    recorded: Recorded | None = None,
 ) -> Place:
     """The place of an object on this link, or on none."""
     ifname = ""
     if link is not None and isinstance(link.object, Link):
         ifname = link.object.name
-    return Place(namespace, link, ifname, before, is_in_doubt)
+    return Place(namespace, link, ifname, recorded)
+
+
+def _recorded(step: Step, sure: bool) -> Recorded | None:
+    """What the records have of the object of a step. None if it is new to them."""
+    if step.old is None and sure:
+        return None
+    return Recorded(sure, step.before)
 
 
 def _refused(step: Step, error: OSError) -> KernelError:

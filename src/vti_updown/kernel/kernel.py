@@ -2,11 +2,11 @@
 sockets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..objects.object import Applied, Outcome, Placed
 from ..objects.registry import Step
-from ..text import Refusal
+from ..text import Refusal, shown
 from . import namespace
 from .apply import Apply, place_of
 from .links import Links
@@ -49,7 +49,8 @@ class Kernel:
             raise Refusal(message, hint, 1)
         observe = self.observe(netns)
         links = Links(observe, self.observe(), self.lookup)
-        return Apply(observe.namespace, links).take(step, known, sure, last)
+        outcome = Apply(observe.namespace, links).take(step, known, sure, last)
+        return _with_cookie(outcome, observe.namespace)
 
     def now(self, step: Step, known: Mapping[str, Applied]) -> str | None:
         """What is in the place of an object that is to be put there, as `Applied.before` has it."""
@@ -69,15 +70,50 @@ class Kernel:
         self._namespace(netns).look()
         return self.observe(netns).is_there(link)
 
-    def ours(self) -> list[Applied]:
-        """All of ours, in every namespace that has a name."""
+    def is_made_anew(self, was: Applied) -> bool:
+        """Whether the namespace of what is on no link has gone since, and another has its name."""
+        netns = was.object.netns
+        if was.object.link_key or not netns or was.ifindex is None:
+            return False
+        try:
+            return self._namespace(netns).socket.namespace() != was.ifindex
+        except OSError:
+            return False  # It is not there at all.
+
+    def is_anothers(self, link: Applied) -> bool:
+        """Whether another vti-updown has made a link."""
+        return self._namespace(link.object.netns).is_anothers(link.ifindex)
+
+    def ours(self, recorded: Collection[str] = ()) -> list[Applied]:
+        """All of ours, in every namespace that has a name: once in each, though it has several.
+
+        `recorded` are names of namespaces, and are taken before others.
+        """
         ours = self.observe().ours()
-        for netns in namespace.names():
+        seen = {namespace.identity(OWN)}
+        for netns in sorted(namespace.names(), key=lambda name: name not in recorded):
+            identity = namespace.identity(netns)
+            if identity in seen:
+                continue
+            seen.add(identity)
             try:
                 ours += self.observe(netns).ours()
             except OSError:
                 continue  # It is not a namespace, or it has gone since.
         return ours
+
+    def left_alone(self) -> list[str]:
+        """What to tell the user of links of another vti-updown that were met."""
+        told = []
+        for each in self._namespaces.values():
+            if each.others:
+                name, *more = each.others
+                told.append(_left_alone(each.name, name, len(more)))
+        return told
+
+    def look_for_others(self) -> None:
+        """Meets all links of another vti-updown in charon's own namespace."""
+        self._home.has_others()
 
     def astray(self, applied: Mapping[str, Applied]) -> list[str]:
         """The keys of what is not there as it was applied: gone, changed, or a link that was set
@@ -103,3 +139,21 @@ class Kernel:
     def close(self) -> None:
         for opened in self._namespaces.values():
             opened.close()
+
+
+def _left_alone(netns: str, name: str, more: int) -> str:
+    links = shown(name)
+    if more:
+        links = f"{links} (and {more} more)"
+    ip = f"ip -n {shown(netns, 15)}" if netns else "ip"
+    remedy = f"if that is gone for good: {ip} link del {shown(name)}"
+    return f"left alone: {links}, another vti-updown's; {remedy}"
+
+
+def _with_cookie(outcome: Outcome, there: Namespace) -> Outcome:
+    """What is on no link, in a namespace with a name, has its cookie in place of an ifindex."""
+    applied = outcome.applied
+    if applied is None or applied.object.link_key or not there.name:
+        return outcome
+    cookie = there.socket.namespace()
+    return outcome._replace(applied=applied._replace(ifindex=cookie))

@@ -12,7 +12,6 @@ from ..netlink import (
     message,
 )
 from ..objects.link import (
-    GROUP,
     IFF_MULTICAST,
     IFF_UP,
     IN6_ADDR_GEN_MODE_NONE,
@@ -32,13 +31,6 @@ from .observe import Observe
 TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from typing import Any
-
-ON_ITS_WAY = "vti-updown-new"
-"""What a link is called that was made here and is to be moved.
-
-With a name of its own it cannot be taken for a tunnel that is here to stay, and needs no name that
-is taken here.
-"""
 
 
 class Links:
@@ -60,6 +52,15 @@ class Links:
     def _is_elsewhere(self) -> bool:
         """Whether the links are moved to another namespace than they are made in."""
         return self._namespace is not self._home.namespace
+
+    @property
+    def _on_its_way(self) -> str:
+        """What a link is called that was made here and is to be moved: `vti-updown-1a2b`.
+
+        With a name of its own it cannot be taken for a tunnel that is here to stay, and needs no
+        name that is taken here, by another vti-updown perhaps.
+        """
+        return f"vti-updown-{self._home.namespace.group & 0xFFFF:04x}"
 
     def put(self, link: Link, old: Link | None, known: Applied | None) -> Applied:
         """Makes the link, or changes the one that is `known`.
@@ -137,14 +138,15 @@ class Links:
         was = there.object
         assert isinstance(was, Link)
         if there.borrowed and was.marks != link.marks:
-            raise other_marks(was, status=1)
+            is_anothers = self._namespace.is_anothers(there.ifindex)
+            raise other_marks(was, 1, is_anothers)
         return there
 
     def _created_elsewhere(self, link: Link) -> Applied:
         """Makes the link here and moves it, or finds the one that has its key there."""
         there = self._observe.same_link(link)
         if there is None and not self._is_bound_one_there(link):
-            there = self._made(link, ON_ITS_WAY)
+            there = self._made(link, self._on_its_way)
         if there is not None:
             return there
         if self.clear_way():
@@ -199,7 +201,7 @@ class Links:
         wanted["attrs"] = attributes(
             (
                 ("IFLA_IFNAME", name),
-                ("IFLA_GROUP", GROUP),
+                ("IFLA_GROUP", self._home.namespace.group),
                 ("IFLA_MASTER", _ifindex_of_vrf(link.master, self._home.namespace) or None),
                 ("IFLA_LINKINFO", link.info(self._lookup.device(link))),
             )
@@ -211,8 +213,8 @@ class Links:
         use what lies here.
         """
         home = self._home.namespace
-        made = home.link(ON_ITS_WAY)
-        if made is None:
+        made = home.link(self._on_its_way)
+        if made is None or not home.is_made_by_us(made):
             raise _vanished()
         wanted = message(ifinfmsg, index=made["index"])
         try:
@@ -239,20 +241,24 @@ class Links:
         whether there was any.
         """
         home = self._home.namespace
-        half_made = home.link(ON_ITS_WAY)
-        if half_made is None or not self._home.is_made_by_us(half_made):
+        half_made = home.link(self._on_its_way)
+        if half_made is None or not home.is_made_by_us(half_made):
             return False
         home.request(RTM_DELLINK, message(ifinfmsg, index=half_made["index"]))
         return True
 
 
-def other_marks(there: Link, status: int) -> Refusal:
+def other_marks(there: Link, status: int, is_anothers: bool = False) -> Refusal:
     """A link that somebody else made can be borrowed only with the mark that it has.
 
-    `status` is 2 where the plan sees it, and 1 where the kernel does.
+    `status` is 2 where the plan sees it, and 1 where the kernel does. `is_anothers`: it is of
+    another vti-updown, in whose use it is.
     """
     name = shown(there.name)
     what = f"{name} has these endpoints but okey {there.okey}, ikey {there.ikey}"
+    if is_anothers:
+        what = f"{name} of another vti-updown has okey {there.okey}, ikey {there.ikey}"
+        return Refusal(what, "use if_id, or end that tunnel where it was made", status)
     return Refusal(what, f"give it the mark, or delete it: ip link del {name}", status)
 
 

@@ -1,5 +1,5 @@
-"""Network namespaces: their names, entering one for a moment as `ip netns exec` does, and a netlink
-socket in each.
+"""Network namespaces: their names, entering one for a moment as `ip netns exec` does, a netlink
+socket in each, and whose the links there are.
 
 Only tunnels that the settings move need another than charon's own.
 """
@@ -10,7 +10,16 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ..netlink import NLM_F_DUMP, RTM_GETLINK, NetlinkError, Socket, text
+from .. import state
+from ..netlink import (
+    NLM_F_DUMP,
+    RTM_GETLINK,
+    RTM_GETNSID,
+    NetlinkError,
+    Socket,
+    rtgenmsg,
+    text,
+)
 from ..objects.link import ifinfmsg
 from ..text import Refusal, shown
 
@@ -34,6 +43,10 @@ class Namespace:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.group = state.group()
+        """Of our links."""
+        self.others: dict[str, None] = {}
+        """The names of the links of others that were met here; see `is_anothers`."""
         self._opened: Socket | None = None
 
     @property
@@ -91,6 +104,60 @@ class Namespace:
             return ""
         return text(told.get_attr("IFLA_IFNAME"))
 
+    # Whose a link is
+
+    def is_made_by_us(self, told: Any) -> bool:
+        """Whether a link that a message tells of is ours."""
+        return bool(told.get_attr("IFLA_GROUP") == self.group) and self.is_at_home(told)
+
+    def is_ours(self, name_or_index: str | int | None) -> bool:
+        """Whether the link is there, and ours."""
+        told = self.link(name_or_index)
+        return told is not None and self.is_made_by_us(told)
+
+    def is_anothers(self, name_or_index: str | int | None) -> bool:
+        """Whether another vti-updown has made the link.
+
+        That has its records elsewhere, or it runs in this namespace and we do not.
+        """
+        told = self.link(name_or_index)
+        return told is not None and self.is_made_by_another(told)
+
+    def is_made_by_another(self, told: Any) -> bool:
+        """The same of a link that a message tells of."""
+        is_anothers = state.is_group(told.get_attr("IFLA_GROUP")) and not self.is_made_by_us(told)
+        if is_anothers:
+            self.others[text(told.get_attr("IFLA_IFNAME"))] = None
+        return is_anothers
+
+    def has_others(self) -> bool:
+        """Whether another vti-updown has any link here.
+
+        What it costs grows with the number of links.
+        """
+        links = self.dump(RTM_GETLINK, ifinfmsg())
+        others = [told for told in links if self.is_made_by_another(told)]
+        return bool(others)
+
+    def is_at_home(self, told: Any) -> bool:
+        """Whether a link here was made in charon's own namespace, where its outer packets go."""
+        return bool(told.get_attr("IFLA_LINK_NETNSID") == self._number_of_home())
+
+    def _number_of_home(self) -> int | None:
+        """What charon's namespace is called in this one (ip-netns(8), "nsid").
+
+        None: it is the same. -1: it is not known here.
+        """
+        if self.name == OWN:
+            return None
+        with home() as here, opened(self.name) as there:
+            if os.path.sameopenfile(here, there):
+                return None
+            wanted = rtgenmsg()
+            wanted["attrs"] = [("NETNSA_FD", here)]
+            answer, *_ = self.request(RTM_GETNSID, wanted)
+            return int(answer.get_attr("NETNSA_NSID"))
+
     def within(self) -> contextlib.AbstractContextManager[None]:
         """This thread is in the namespace meanwhile."""
         return within(self.name)
@@ -125,6 +192,24 @@ def names() -> list[str]:
         return sorted(os.listdir(FOLDER))
     except OSError:
         return []
+
+
+def namesakes(name: str) -> list[str]:
+    """All names of the namespace of this name, in order. OWN comes first."""
+    there = identity(name)
+    if there is None:
+        return [name]
+    return [other for other in (OWN, *names()) if identity(other) == there]
+
+
+def identity(name: str) -> tuple[int, int] | None:
+    """What tells a namespace from every other that is there now. None where there is none."""
+    file = "/proc/thread-self/ns/net" if name == OWN else f"{FOLDER}/{name}"
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def exists(name: str) -> bool:

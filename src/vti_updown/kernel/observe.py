@@ -2,19 +2,19 @@
 `apply`.
 
 Whose an object is: a link is ours by its group, a route or a rule by its protocol number. An
-address is ours by its protocol number where the link is not ours.
+address is ours by its protocol number where the link is not ours. Another vti-updown has the same
+protocol number: what is on its links is its own, and so is what is on none.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..netlink import RTM_GETLINK, RTM_GETNSID, rtgenmsg
-from ..objects.link import GROUP, IFF_UP, Link, ifinfmsg, read_link, underlying
+from ..netlink import RTM_GETLINK
+from ..objects.link import IFF_UP, Link, ifinfmsg, read_link, underlying
 from ..objects.object import Applied, LinkThere, Object
 from ..objects.registry import PLACED
 from .lookup import Lookup
-from .namespace import OWN, Namespace, home, opened
+from .namespace import OWN, Namespace
 
 
 class Observe:
@@ -34,8 +34,7 @@ class Observe:
 
     def is_ours(self, name: str) -> bool:
         """Whether the link of this name is there, and ours."""
-        told = self.namespace.link(name)
-        return told is not None and self.is_made_by_us(told)
+        return self.namespace.is_ours(name)
 
     def is_there(self, applied: Applied) -> bool:
         """Whether a link that was applied is there, whatever its name is now.
@@ -59,33 +58,11 @@ class Observe:
         may_have_old_ends = not applied.sure and not applied.borrowed
         if there.name_of_ends != link.name_of_ends and not may_have_old_ends:
             return None
-        if not self.is_at_home(told):
+        if not self.namespace.is_at_home(told):
             return None
-        if not applied.borrowed and not self.is_made_by_us(told):
+        if not applied.borrowed and not self.namespace.is_made_by_us(told):
             return None
         return there
-
-    def is_made_by_us(self, told: Any) -> bool:
-        return bool(told.get_attr("IFLA_GROUP") == GROUP) and self.is_at_home(told)
-
-    def is_at_home(self, told: Any) -> bool:
-        """Whether a link in this namespace was made in charon's own, where its outer packets go."""
-        return bool(told.get_attr("IFLA_LINK_NETNSID") == self._number_of_home())
-
-    def _number_of_home(self) -> int | None:
-        """What charon's namespace is called in this one (ip-netns(8), "nsid").
-
-        None: it is the same. -1: it is not known here.
-        """
-        if self.namespace.name == OWN:
-            return None
-        with home() as here, opened(self.namespace.name) as there:
-            if os.path.sameopenfile(here, there):
-                return None
-            wanted = rtgenmsg()
-            wanted["attrs"] = [("NETNSA_FD", here)]
-            answer, *_ = self.namespace.request(RTM_GETNSID, wanted)
-            return int(answer.get_attr("NETNSA_NSID"))
 
     def same_link(self, link: Link) -> Applied | None:
         """A link that has this one's key, whatever its name; and whether it is borrowed."""
@@ -99,9 +76,12 @@ class Observe:
         bound: Applied | None = None
         for told in there:
             same = self.read(told, link)
-            if same is None or same.key != link.key or not self.is_at_home(told):
+            if same is None or same.key != link.key or not self.namespace.is_at_home(told):
                 continue
-            applied = Applied(same, True, told["index"], not self.is_made_by_us(told))
+            borrowed = not self.namespace.is_made_by_us(told)
+            if borrowed:
+                self.namespace.is_made_by_another(told)  # It is to be told of.
+            applied = Applied(same, True, told["index"], borrowed)
             if not link.is_known_by_device or self._is_bound_to(told, device):
                 return applied
             if device == 0 and self._takes_packets_of_unbound(link, underlying(told)):
@@ -141,7 +121,8 @@ class Observe:
     def ours(self) -> list[Applied]:
         """All of ours, by group and protocol number: links, their sysctls, and what is on them.
 
-        In another namespace only where a link of ours is: the rest may be of a hook there.
+        In another namespace only where a link of ours is: the rest may be of a hook there. What is
+        on no link may be of another vti-updown, where there is one.
         """
         ours: list[Applied] = []
         links: list[LinkThere] = []
@@ -150,9 +131,10 @@ class Observe:
             links.append(LinkThere(link.key, ifindex, link.name))
         if self.namespace.name != OWN and not links:
             return []
+        has_others = self.namespace.has_others()
         for kind in PLACED:
             for placed, is_ours in kind.there(self.namespace, links, None):
-                if is_ours:
+                if is_ours and (placed.link_key or not has_others):
                     ours.append(Applied(placed))
         return ours
 
@@ -162,7 +144,7 @@ class Observe:
     def _our_links(self) -> Iterator[tuple[int, Link]]:
         for told in self._links():
             link = read_link(told, self.namespace.name)
-            if link is not None and self.is_made_by_us(told):
+            if link is not None and self.namespace.is_made_by_us(told):
                 # The underlying link is where the link was made, which is charon's own namespace.
                 device = self._lookup.ifname(underlying(told))
                 yield told["index"], link._replace(device=device, master=self._master(told))

@@ -130,9 +130,14 @@ class Address(AddressFields, ByNetlink):
         return made
 
     def in_its_place(self, place: Place) -> Foreign | None:
-        """On a link of ours it is ours; on a borrowed one the protocol number says whose it is."""
+        """On a link of ours it is ours; on a borrowed one the protocol number says whose it is.
+
+        Another vti-updown has the same number, so on its link what is there already is its own.
+        """
         if not place.is_borrowed:
             return None
+        if place.is_anothers:
+            return HARMLESS
         wanted = message(ifaddrmsg, family=AF[self.address.version], index=place.ifindex)
         for told in place.namespace.dump(RTM_GETADDR, wanted):
             if told["index"] == place.ifindex and read_address(told, self.link_key) == self:

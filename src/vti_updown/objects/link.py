@@ -4,15 +4,13 @@ from ipaddress import ip_address
 from shlex import quote
 from typing import Any
 
+from .. import state
 from ..addresses import IPAddress
 from ..named_tuple import NamedTuple
 from ..netlink import attributes, nla, nlmsg, text
 from .link_kinds import LINK_KINDS, LinkKind
 from .object import Object
 
-GROUP = 0x767469
-"""The group of our links (IFLA_GROUP), "vti" in ASCII; unlike the alias it can be set at creation.
-"""
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
 IFF_UP, IFF_MULTICAST = 1, 0x1000
@@ -252,7 +250,7 @@ class Link(LinkFields, Object):
         return [*self._change_commands(old, name), finish]
 
     def _creation_commands(self, name: str) -> list[str]:
-        commands = [f"ip link add {name} group {GROUP} type {self.of_kind.words(self)}"]
+        commands = [f"ip link add {name} group {state.group()} type {self.of_kind.words(self)}"]
         if self.master:
             commands.append(f"ip link set {name} vrf {quote(self.master)}")
         if self.own_link_local:

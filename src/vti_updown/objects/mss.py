@@ -88,11 +88,13 @@ class MssClamp(MssClampFields, Placed):
         if place.known_ifindex is None:
             raise no_such_device()
         clamp = self._replace(ifname=place.ifname)
+        if place.is_anothers:
+            return _no_clamp(f"{shown(clamp.ifname)} is another vti-updown's")
         if not _takes(clamp.ifname):
             hint = "use letters, digits, - and _"
             return _no_clamp(f"nft cannot name the link {shown(clamp.ifname)}: {hint}")
         with place.namespace.within():
-            if _is_anothers(clamp.ifname):
+            if _has_foreign_table(clamp.ifname):
                 return _no_clamp(f"nft has a table {_table(clamp.ifname)} that is not ours")
             answer = _nft(clamp._script)
         if answer is None:
@@ -100,9 +102,12 @@ class MssClamp(MssClampFields, Placed):
         return Outcome(Applied(clamp))
 
     def take_away(self, place: Place, sure: bool) -> None:
+        """Our link may be gone, and another vti-updown may have its name, and a table by that."""
         del sure
+        if place.namespace.is_anothers(self.ifname):
+            return
         with place.namespace.within():
-            if not _is_anothers(self.ifname):
+            if not _has_foreign_table(self.ifname):
                 _nft(self._removal_script)
 
     @classmethod
@@ -140,7 +145,7 @@ def _table(ifname: str) -> str:
     return f"vti-updown-{ifname}"
 
 
-def _is_anothers(ifname: str) -> bool:
+def _has_foreign_table(ifname: str) -> bool:
     """Whether there is a table in the place of ours, and somebody else made it."""
     listing = _listing(ifname)
     return bool(listing) and f'comment "{OURS}"' not in listing

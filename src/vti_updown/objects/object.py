@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
         def ifname(self, ifindex: int | None) -> str: ...
 
+        def is_ours(self, name_or_index: str | int | None) -> bool: ...
+
+        def is_anothers(self, name_or_index: str | int | None) -> bool: ...
+
+        def has_others(self) -> bool: ...
+
         def within(self) -> AbstractContextManager[None]: ...
 
 else:
@@ -150,7 +156,10 @@ class Applied(NamedTuple):
     the new or nothing.
     """
     ifindex: int | None = None
-    """A link's ifindex. A namespace gives it out again only once the link is gone."""
+    """A link's ifindex. A namespace gives it out again only once the link is gone.
+
+    Of what is on no link, in a namespace with a name: that namespace's cookie.
+    """
     borrowed: bool = False
     """A link that somebody else made: it is used, never changed and never deleted."""
     before: str | None = None
@@ -187,27 +196,33 @@ class LinkThere(NamedTuple):
     ifname: str
 
 
+class Recorded(NamedTuple):
+    """What the records have of an object, as far as a step must know it."""
+
+    is_sure: bool = True
+    """False if an event that died may have been at work."""
+    before: str | None = None
+    """What was there before us, as `Applied` has it."""
+
+
 class Place:
     """Where a step is taken: a namespace, and the link that the object is about."""
 
-    __slots__ = ("before", "ifname", "is_in_doubt", "link", "namespace")
+    __slots__ = ("ifname", "link", "namespace", "recorded")
 
     def __init__(
         self,
         namespace: Namespace,
         link: Applied | None,
         ifname: str = "",
-        before: str | None = None,
-        is_in_doubt: bool = False,
+        recorded: Recorded | None = None,
     ) -> None:
         self.namespace = namespace
         self.link = link
         self.ifname = ifname
         """The link's name, as far as is known."""
-        self.before = before
-        """What was there before us, as `Applied` has it."""
-        self.is_in_doubt = is_in_doubt
-        """Whether an event that died may have been at work here."""
+        self.recorded = recorded
+        """Of the object. None if it is not on record."""
 
     @property
     def known_ifindex(self) -> int | None:
@@ -227,6 +242,18 @@ class Place:
     @property
     def is_borrowed(self) -> bool:
         return self.link is not None and self.link.borrowed
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether the link is borrowed from another vti-updown, which puts things there, too."""
+        return self.is_borrowed and self.namespace.is_anothers(self.known_ifindex)
+
+    def holds_ours(self) -> bool:
+        """Whether something with our number that no link tells of is ours.
+
+        Another vti-updown has the same number. What it costs grows with the number of links.
+        """
+        return self.recorded is not None or not self.namespace.has_others()
 
 
 class Placed(Object):

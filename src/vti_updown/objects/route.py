@@ -208,7 +208,7 @@ class Route(RouteFields, ByNetlink):
 
     def in_its_place(self, place: Place) -> Foreign | None:
         for told in self._with_its_key(place):
-            if told["proto"] == PROTOCOL:
+            if told["proto"] == PROTOCOL and self._is_ours(told, place):
                 return None
             oif = told.get_attr("RTA_OIF")
             if self.is_unreachable and told["type"] != RTN_UNICAST:
@@ -231,9 +231,28 @@ class Route(RouteFields, ByNetlink):
             place.namespace.request(RTM_DELROUTE, self.removal_message(place))
             return
         for told in list(self._with_its_key(place, PROTOCOL)):
+            if not self._is_ours(told, place):
+                continue
             is_unreachable = told["type"] == RTN_UNREACHABLE
             oif = None if is_unreachable else told.get_attr("RTA_OIF")
             place.namespace.request(RTM_DELROUTE, self._removal(oif, is_unreachable))
+
+    def _is_ours(self, told: Any, place: Place) -> bool:
+        """Whether a route of our protocol number is ours: its link says so.
+
+        Another vti-updown has the number, too, and so has a hook that runs in this namespace.
+        """
+        if told["type"] != RTN_UNICAST:
+            return place.holds_ours()
+        oif = told.get_attr("RTA_OIF")
+        if place.namespace.is_ours(oif):
+            return True
+        if place.namespace.is_anothers(oif):
+            return False
+        # A borrowed link says nothing. In a named namespace it may be a hook there that uses it.
+        if self.netns:
+            return bool(oif == place.known_ifindex)
+        return place.holds_ours()
 
     def _with_its_key(
         self, place: Place, protocol: int = 0, oif: int | None = None

@@ -7,15 +7,25 @@ from typing import Any
 
 from ..addresses import IPNetwork
 from ..named_tuple import NamedTuple
-from ..netlink import RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, attributes, message, nla, nlmsg
+from ..netlink import (
+    NLM_F_CREATE,
+    RTM_DELRULE,
+    RTM_GETRULE,
+    RTM_NEWRULE,
+    attributes,
+    message,
+    nla,
+    nlmsg,
+)
 from .address import AF
 from .by_netlink import ByNetlink
-from .object import HARMLESS, PROTOCOL, Foreign, LinkThere, Namespace, Place
+from .object import HARMLESS, PROTOCOL, Applied, Foreign, LinkThere, Namespace, Outcome, Place
 from .route import LARGEST_TABLE_IN_HEADER
 
 FR_ACT_TO_TBL, FR_ACT_UNREACHABLE = 1, 7
 NO_SUPPRESSION = 0xFFFFFFFF
 """What FRA_SUPPRESS_PREFIXLEN has in a rule without one (fib_rules.c)."""
+ANOTHERS = Foreign("a rule of another vti-updown")
 OWN_PACKETS = "lo"
 """The incoming interface of what this host itself sends (ip-rule(8))."""
 
@@ -150,12 +160,23 @@ class Rule(RuleFields, ByNetlink):
     def removal_message(self, place: Place) -> Any:
         return self.message(place)
 
+    def put(self, place: Place, old: "Rule | None", last: bool) -> Outcome:
+        """Beside an equal one of another vti-updown it is put once more: each takes away its own.
+
+        The kernel takes one of two equal rules away at a time (fib_rules.c, fib_nl_delrule()).
+        """
+        outcome = super().put(place, old, last)
+        if outcome.foreign != ANOTHERS:
+            return outcome
+        place.namespace.request(self.NEW, self.message(place), NLM_F_CREATE)
+        return Outcome(Applied(self))
+
     def in_its_place(self, place: Place) -> Foreign | None:
         """Somebody else's that says the same does the same."""
         wanted = message(fib_rule_hdr, family=AF[self.family])
         for told in place.namespace.dump(RTM_GETRULE, wanted):
             if told.get_attr("FRA_PROTOCOL") == PROTOCOL and read_rule(told) == self:
-                return None
+                return None if place.holds_ours() else ANOTHERS
         return HARMLESS
 
     def is_there(self, place: Place) -> bool:

@@ -16,6 +16,7 @@ from .object import (
     Outcome,
     Place,
     Placed,
+    Recorded,
     no_such_device,
 )
 
@@ -94,10 +95,11 @@ class Sysctl(SysctlFields, Placed):
         An event that died may have set it on a link that it had just made. Such a link had the
         namespace's default.
         """
-        if place.before is not None:
-            return place.before
-        if not place.is_in_doubt:
+        recorded = place.recorded
+        if recorded is None:
             return self.now(place)
+        if recorded.before is not None or recorded.is_sure:
+            return recorded.before
         default = self._read(place.namespace, DEFAULT)
         return None if default is None else str(default)
 
@@ -108,7 +110,8 @@ class Sysctl(SysctlFields, Placed):
             return
         if sure and self.now(place) not in (None, str(self.value)):
             return
-        undone = self.as_before(place.before)
+        recorded = place.recorded or Recorded()
+        undone = self.as_before(recorded.before)
         undone._set(place, ifindex, undone.value)
 
     def _set(self, place: Place, ifindex: int, value: int) -> None:

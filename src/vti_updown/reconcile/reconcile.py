@@ -349,9 +349,14 @@ def _lost_with(
     records: Records,
     kernel: Kernel,
 ) -> list[str]:
-    """The keys of what was lost with this, if it is a link that somebody took away."""
+    """The keys of what was lost with this, if it is a link that somebody took away.
+
+    What was lost with its namespace is no longer on record.
+    """
     link = was.object
     if not isinstance(link, Link):
+        if kernel.is_made_anew(was):
+            records.applied.restore(key, None)
         return []
     try:
         if kernel.is_there(was):

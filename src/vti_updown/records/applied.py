@@ -96,6 +96,11 @@ class AppliedObjects:
                 return link
         return None
 
+    def namespaces(self) -> set[str]:
+        """The names of the network namespaces that links of ours are in."""
+        links = self._objects("key = link")
+        return {link.netns for link in links if link.netns}
+
     def elsewhere(self, ip: str, link_key: str) -> bool:
         """Whether this is an address that we have put on another link than this one."""
         others = self._objects("ip = ? AND link != ?", ip, link_key)

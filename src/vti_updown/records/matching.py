@@ -46,7 +46,7 @@ class Caller(NamedTuple):
     """Who called, and for what: worked out once for each event, and handed to the records."""
 
     charon: str
-    """PID and start time; empty by hand."""
+    """See `hook.caller`; empty by hand."""
     connection: str
     unique_id: int
     is_up: bool

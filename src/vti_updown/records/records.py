@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 
+from .. import state
 from ..objects.link import Link
 from ..text import shown
 from .applied import AppliedObjects
@@ -48,7 +49,7 @@ CREATE TABLE reference (
     since TEXT NOT NULL,                      -- UTC, for people
     command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
 );
-CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- PID and start time; empty by hand
+CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- see hook.caller; empty by hand
 CREATE INDEX reference_identity ON reference (charon, identity);
 CREATE INDEX reference_unique_id ON reference (charon, unique_id);
 CREATE TABLE wish (
@@ -185,6 +186,7 @@ def opened(
         with locked(directory, namespace, seconds), contextlib.closing(_open(file)) as records:
             if records.is_fresh:
                 forget_earlier_boots(directory, namespace)
+            state.keep(directory)
             yield records
     except sqlite3.Error as error:
         what = f"cannot use {file}: {shown(error)}"

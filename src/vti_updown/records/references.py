@@ -295,16 +295,17 @@ class References:
         return keys
 
     def clear_stale(
-        self, is_alive: Callable[[str], bool], keys: Sequence[str], each: int = STALE_EACH
+        self, is_gone: Callable[[str], bool], keys: Sequence[str], each: int = STALE_EACH
     ) -> list[str]:
         """Ends references of charons that are gone, and returns their keys.
 
         Of each charon these are all that wish for one of `keys`, and `each` others, or ALL.
-        References made by hand belong to no charon and stay.
+        References made by hand belong to no charon and stay. A charon that cannot be seen from here
+        is not gone.
         """
         freed: list[str] = []
         for charon in self.charons():
-            if is_alive(charon):
+            if not is_gone(charon):
                 continue
             for number in self._stale(charon, keys, each):
                 freed += self.end(number)

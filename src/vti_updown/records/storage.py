@@ -13,9 +13,10 @@ import stat
 from collections.abc import Iterator
 from types import FrameType
 
+from .. import state
 from ..text import Refusal
 
-DIRECTORY = "/run/vti-updown"
+DIRECTORY = state.DIRECTORY
 LOCK_SECONDS = 30
 """How long an event waits for another.
 

@@ -68,8 +68,6 @@ def links(
     Raises PlanError, or SettingsError for a name that the kernel would not take.
     """
     kind = _kind(event, settings)
-    if settings.netns:
-        ask.require_netns(settings.netns)
     alias = f"vti-updown {event.connection}"
     link = Link(
         kind=kind.name,

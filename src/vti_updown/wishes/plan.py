@@ -73,6 +73,7 @@ def plan(
 
     Raises PlanError, or SettingsError for a name that the kernel would not take.
     """
+    settings = _in_one_namespace(settings, ask)
     named = link_wishes.links(event, settings, ask)
     links = [each.link for each in named]
     link, *_ = links
@@ -102,6 +103,14 @@ def plan(
         notes=(*name_notes, *route_notes),
         moved=tuple(_moved(named)),
     )
+
+
+def _in_one_namespace(settings: Settings, ask: Questions) -> Settings:
+    """The settings with the one name of their namespace, since it may have several."""
+    if not settings.netns:
+        return settings
+    netns = ask.namespace(settings.netns)
+    return settings._replace(netns=netns)
 
 
 def _moved(named: list[link_wishes.NamedLink]) -> list[tuple[Link, Link]]:

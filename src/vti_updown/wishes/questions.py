@@ -62,5 +62,8 @@ class Questions(ABC):
         """The table of a VRF by its name. Raises PlanError if there is none."""
 
     @abstractmethod
-    def require_netns(self, name: str) -> None:
-        """Raises PlanError if there is no network namespace of this name."""
+    def namespace(self, name: str) -> str:
+        """The one name that a network namespace has with us, by any of its names.
+
+        It is empty for charon's own. Raises PlanError if there is none of this name.
+        """
