@@ -9,6 +9,7 @@ This is the only file of the stories that knows what the product is made of insi
 """
 
 import shlex
+import shutil
 import sqlite3
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from vti_updown.addresses import IPAddress
 from vti_updown.admin import cli as admin_cli
 from vti_updown.admin import session as admin_session
 from vti_updown.hook import caller, user_command
+from vti_updown.hook import late as hook_late
 from vti_updown.hook import run as hook_run
 from vti_updown.kernel import namespace
 from vti_updown.kernel.apply import KernelError
@@ -35,7 +37,9 @@ from vti_updown.objects.object import HARMLESS, Applied, Foreign, Object, Outcom
 from vti_updown.objects.registry import Step, commands
 from vti_updown.objects.route import Route
 from vti_updown.objects.sysctl import Sysctl
+from vti_updown.records.late import LateEvents
 from vti_updown.records.records import Records
+from vti_updown.records.storage import HeldError
 from vti_updown.text import Refusal
 
 FILE = "vti-updown.toml"
@@ -333,14 +337,20 @@ class Story:
         self._kernel = PaperKernel(self.host)
         self._records = _in_memory()
         self._ran: list[str] = []
+        self._holder = ""
+        self._tries: int | None = None
+        self._during: Callable[[], object] | None = None
         self.settings("")
+        self._clear_late_events()
         self._take_the_place_of_the_system(patch)
 
     def _take_the_place_of_the_system(self, patch: pytest.MonkeyPatch) -> None:
         for module in (hook_run, admin_session):
             patch.setattr(module, "Kernel", lambda: self._kernel)
-            patch.setattr(module, "opened", self._opened)
             patch.setattr(module, "snapshot", self._snapshot)
+        patch.setattr(hook_late, "opened", self._opened)
+        for module in (hook_run, hook_late):
+            patch.setattr(module, "LateEvents", self._late_events)
         patch.setattr(caller, "charon", lambda: self._charon)
         patch.setattr(
             caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
@@ -349,9 +359,18 @@ class Story:
         patch.setattr(namespace, "exists", lambda name: name in self.host.namespaces)
         patch.setattr(user_command, "run", self._ran_by_the_shell)
 
+    def _late_events(self, namespace: int) -> LateEvents:
+        return LateEvents(namespace, str(self._folder / "records"))
+
     @contextmanager
-    def _opened(self, _namespace: int) -> Iterator[Records]:
+    def _opened(self, _namespace: int, seconds: float) -> Iterator[Records]:
         """The records, in memory: what was not committed is dropped at the end."""
+        self._wait(seconds)
+        during, self._during = self._during, None
+        if during is not None:
+            self._holder = "PID 7"
+            during()
+            self._holder = ""
         opened = Records(self._records)
         try:
             yield opened
@@ -365,6 +384,48 @@ class Story:
 
     def _ran_by_the_shell(self, command: str, _environ: Mapping[str, str], link: str) -> None:
         self._ran.append(f"run: VTI_UPDOWN_IFNAME={link} {command}")
+
+    def _clear_late_events(self) -> None:
+        """All stories have one folder."""
+        folder = self._folder / "records"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(0o700)
+
+    # What another process does
+
+    def hold(self, holder: str = "PID 7") -> None:
+        """It holds the records, and does not let them go."""
+        self._holder = holder
+
+    def let_go(self) -> None:
+        self._holder = ""
+
+    def let_go_after(self, tries: int) -> None:
+        """It lets the records go once so many have tried to have them."""
+        self._tries = tries
+
+    def while_held(self, during: Callable[[], object]) -> None:
+        """This happens while the next process holds the records."""
+        self._during = during
+
+    def _wait(self, seconds: float) -> None:
+        if not self._holder:
+            return
+        if self._tries == 0:
+            self.let_go()
+            self._tries = None
+            return
+        if self._tries is not None:
+            self._tries -= 1
+        raise HeldError(self._holder, seconds)
+
+    def forbid_writing_down(self) -> None:
+        """There is no room for late events: a file is in the way of their folder."""
+        (self._folder / "records" / "1.late").write_text("")
+
+    def late_files(self) -> list[Path]:
+        """The events that are written down, in their order."""
+        return sorted((self._folder / "records").glob("*.late/*"))
 
     # What the administrator does
 
@@ -383,6 +444,13 @@ class Story:
 
     def flush(self, *flags: str) -> str:
         return self._person("flush", *flags)
+
+    def person(self, line: str) -> str:
+        """A command for people. Where it reads settings, it reads the story's."""
+        words = line.split()
+        if words[0] == "prepare":
+            words += ["--config", FILE]
+        return self._person(*words)
 
     def _person(self, *words: str) -> str:
         self._capture.readouterr()
@@ -456,6 +524,19 @@ class Story:
         self._kernel.surprised = False
         rehearsed = [line for line in rehearsed if not line.startswith("error: ")]
         return "\n".join([*rehearsed, *(f"log: {line}" for line in said), *ran, *_ended(status)])
+
+    def event_alone(self, verb: str, **changed: object) -> str:
+        """The event without a rehearsal, which knows nothing of late events: what is done first."""
+        said, status = self._call([], environment(verb, **changed))
+        done, self._kernel.taken = self._kernel.taken, []
+        ran, self._ran = self._ran, []
+        self._kernel.surprised = False
+        return "\n".join([*done, *(f"log: {line}" for line in said), *ran, *_ended(status)])
+
+    def rehearsal(self, verb: str, **changed: object) -> list[str]:
+        """What the event prints with `--dry-run`."""
+        lines, _ = self._call(["--dry-run"], environment(verb, **changed))
+        return lines
 
     def _compare(self, rehearsed: Sequence[str], said: Sequence[str], done: Iterable[str]) -> None:
         """What is rehearsed is what is done. What only the kernel can say, no rehearsal knows."""

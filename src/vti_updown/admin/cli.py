@@ -4,7 +4,7 @@ The options are the hook's own, from the one table of settings.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from ..output import error_line, refused, say
 from ..settings.choose import chosen_file
 from ..settings.table import DEFAULT_FILE, FLAGS, Flag
 from ..text import Refusal
+
+if TYPE_CHECKING:
+    from .session import Outcome
 
 PROLOGUE = """Route-based tunnels for strongSwan: the updown hook that builds and removes the VTI of
 a CHILD_SA.
@@ -115,14 +118,13 @@ _DRY_RUN = click.option(
 
 @_command.command()
 @_DRY_RUN
-def repair(dry_run: bool) -> None:
+def repair(dry_run: bool) -> int:
     """Put back what a tunnel needs and somebody took away or changed; print the commands that it
     stood for.
     """
     from . import repair as commands
 
-    lines = commands.repair(dry_run)
-    say(lines)
+    return _said(commands.repair(dry_run))
 
 
 @_command.command()
@@ -141,12 +143,18 @@ def flush(
     stale: bool,
     force: bool,
     dry_run: bool,
-) -> None:
+) -> int:
     """Take away all that the hook has set up; print the commands that it stood for."""
     from . import repair as commands
 
-    lines = commands.flush(stale, force, dry_run)
-    say(lines)
+    return _said(commands.flush(stale, force, dry_run))
+
+
+def _said(outcome: "Outcome") -> int:
+    """Prints what a command has done, then what failed. Returns the exit status."""
+    say(outcome.lines)
+    say(error_line(error, {}) for error in outcome.errors)
+    return outcome.status
 
 
 _CONFIG = click.option(
@@ -176,7 +184,7 @@ def prepare(
     connection: tuple[str, ...],
     config: str | None,
     dry_run: bool,
-) -> None:
+) -> int:
     """Set up what stands while no CHILD_SA does, as when_down = "keep" and "block" say; print the
     commands.
 
@@ -187,19 +195,17 @@ def prepare(
 
     flags = _config(context, config)
     settings_of = settings_by_name(flags)
-    lines = standing.prepare(settings_of, connection, dry_run)
-    say(lines)
+    return _said(standing.prepare(settings_of, connection, dry_run))
 
 
 @_command.command()
 @click.argument("connection", nargs=-1)
 @_DRY_RUN
-def release(connection: tuple[str, ...], dry_run: bool) -> None:
+def release(connection: tuple[str, ...], dry_run: bool) -> int:
     """Let go of what stands while no CHILD_SA does; print the commands. What is up stays up."""
     from . import standing
 
-    lines = standing.release(connection, dry_run)
-    say(lines)
+    return _said(standing.release(connection, dry_run))
 
 
 @_command.command("check-config")

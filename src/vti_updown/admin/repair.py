@@ -3,49 +3,96 @@
 Each prints the commands that it stood for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ..hook import caller as callers
+from ..kernel.kernel import Kernel
+from ..named_tuple import NamedTuple
+from ..objects.object import Applied
 from ..objects.registry import Step
+from ..reconcile.reconcile import Result, steps_over, with_doubts
 from ..records.records import Records
-from ..records.references import ALL
+from ..records.references import STANDING
 from ..text import Refusal
-from .session import Session, printed, session
+from .session import Outcome, Session, nothing_failed, session
+from .tunnels import tunnels
+
+Keys = list[str]
 
 
-def repair(is_dry_run: bool = False) -> list[str]:
-    """Puts back what is wished for, but gone or changed.
+def repair(is_dry_run: bool = False) -> Outcome:
+    """Puts back what is wished for, but gone or changed, tunnel by tunnel.
 
-    It also takes away what an event left half done. Returns the lines to print. Raises Refusal if
-    the records cannot be had, or something could not be done.
+    It also takes away what an event left half done. Raises Refusal if the records cannot be had.
     """
     with session(is_dry_run) as work:
-        records = work.records
-        keys = records.every_key()
-        recorded = records.applied.of(keys)
-        astray = work.kernel.astray(recorded)
-        records.applied.doubt(astray)
-        result = work.reconcile(keys)
-        return printed(result, "nothing to repair")
+        copy = work.look()
+        recorded = copy.applied.of(copy.every_key())
+        astray = set(work.kernel.astray(recorded))
+        parts = _to_mend(copy, astray, work.kernel)
+        copy.close()
+
+        def mend(keys: Keys, records: Records) -> Result:
+            for key, was in records.applied.of(keys).items():
+                # If the record is another, an event has seen to it since.
+                if key in astray and was == recorded.get(key):
+                    records.applied.doubt([key])
+            return work.reconcile(keys, records)
+
+        work.each(parts, mend)
+        return work.outcome("nothing to repair")
+
+
+def _to_mend(
+    copy: Records,
+    astray: Collection[str],
+    kernel: Kernel,
+) -> list[Keys]:
+    """The keys that need a step: those of each link, and each that is on none by itself."""
+    copy.applied.doubt(astray)
+    keys = with_doubts(copy.every_key(), copy, kernel)
+    parts: dict[str, Keys] = {}
+    for step in steps_over(keys, copy):
+        key = step.object.key
+        part = parts.setdefault(step.object.link_key or key, [])
+        part.append(key)
+    return list(parts.values())
+
+
+class _Part(NamedTuple):
+    """What `flush` takes away at once: a link, and all that is on it or wishes for it."""
+
+    references: list[int]
+    keys: Keys
+    """What was applied."""
+    unrecorded: list[Applied]
+    """What is ours, and on no record."""
 
 
 def flush(
     stale: bool,
     force: bool,
     is_dry_run: bool = False,
-) -> list[str]:
+) -> Outcome:
     """Takes away all of ours, or with `stale` only what belongs to a charon that is gone.
 
-    Returns the lines to print. Raises Refusal if a charon lives whose tunnels would go, unless
-    `force` is given. It also does so if the records cannot be had, or something could not be taken
-    away.
+    It does so tunnel by tunnel. Raises Refusal if a charon lives whose tunnels would go, unless
+    `force` is given. It also does so if the records cannot be had.
     """
     with session(is_dry_run) as work:
+        copy = work.look()
         if not stale and not force:
-            _refuse_while_charon_lives(work.records)
-        keys = _end(stale, work)
-        result = work.reconcile(keys)
-        return printed(result, "nothing to take away")
+            _refuse_while_charon_lives(copy)
+        parts = _to_take_away(stale, copy, work)
+        copy.close()
+
+        def take_away(part: _Part, records: Records) -> Result:
+            keys = _ended(part, records)
+            return work.reconcile(keys, records)
+
+        work.each(parts, take_away)
+        work.each([stale], _forget)
+        return work.outcome("nothing to take away")
 
 
 def _refuse_while_charon_lives(records: Records) -> None:
@@ -65,25 +112,56 @@ def _living(records: Records) -> Iterator[str]:
             yield pid
 
 
-def _end(stale: bool, work: Session) -> list[str]:
-    """Ends the references that go, and returns their keys."""
-    if not stale:
-        return _end_all(work)
-    references = work.records.references
-    return references.clear_stale(
-        callers.alive,
-        keys=[],
-        each=ALL,
-    )
-
-
-def _end_all(work: Session) -> list[str]:
-    """Ends every reference, and returns every key, of what is on no record, too."""
-    records = work.records
-    records.references.end_all()
+def _to_take_away(
+    stale: bool,
+    copy: Records,
+    work: Session,
+) -> list[_Part]:
+    """What goes, tunnel by tunnel."""
+    references = copy.references
+    going = [number for number, charon in references.every() if not stale or _is_stale(charon)]
+    parts: dict[str, _Part] = {}
+    for where, numbers in tunnels(going, references).items():
+        _part(parts, where).references.extend(numbers)
+    if stale:
+        return list(parts.values())
+    recorded = copy.applied.of(copy.every_key())
+    for key, was in recorded.items():
+        _part(parts, was.object.link_key or key).keys.append(key)
     for applied in work.kernel.ours():
+        key = applied.object.key
+        if key not in recorded:
+            _part(parts, applied.object.link_key or key).unrecorded.append(applied)
+    return list(parts.values())
+
+
+def _is_stale(charon: str) -> bool:
+    return charon != STANDING and not callers.alive(charon)
+
+
+def _part(parts: dict[str, _Part], where: str) -> _Part:
+    return parts.setdefault(where, _Part([], [], []))
+
+
+def _ended(part: _Part, records: Records) -> Keys:
+    """Ends the references of a part, and returns the keys that go with it."""
+    keys = list(part.keys)
+    for number in part.references:
+        keys += records.references.end(number)
+    for applied in part.unrecorded:
         key = applied.object.key
         if not records.applied.of([key]):
             put = Step(None, applied.object)
             records.applied.done(put, applied.ifindex)
-    return records.every_key()
+        keys.append(key)
+    return keys
+
+
+def _forget(stale: bool, records: Records) -> Result:
+    """Forgets the charons of which nothing is left on record."""
+    references = records.references
+    references.clear_stale(callers.alive, keys=[], each=0)
+    if not stale and not references.every():
+        references.end_all()
+    records.commit()
+    return nothing_failed()

@@ -9,7 +9,7 @@ from ..objects.object import Object
 from ..objects.route import Route
 from ..reconcile.reconcile import Result
 from ..records.references import STANDING
-from ..text import fitted, line, shown
+from ..text import Refusal, fitted, line, shown
 from .begin import Change
 from .context import EventContext
 
@@ -26,11 +26,21 @@ class Report(NamedTuple):
     """The user's, to be run at the end."""
     ifname: str = ""
     """The name of the event's link."""
+    error: Exception | None = None
+    """Why the event could not be done. It is said before the lines."""
 
     def with_warning(self, warning: str) -> "Report":
         lines = self.lines[: LINES - 1]
         last = line(f"warning: {warning}")
         return self._replace(lines=[*lines, last])
+
+
+def failed(error: Exception, lines: Iterable[str] = ()) -> Report:
+    """What is said of an event that could not be done."""
+    status = 1
+    if isinstance(error, Refusal):
+        status = error.status
+    return Report(list(lines), status, error=error)
 
 
 class FormerLink(NamedTuple):
@@ -115,7 +125,8 @@ def _said_of_down(
         unique_id = f"unique ID {event.unique_id}"
         return line(f"{name}: nothing is up for this {event.verb} ({unique_id})")
     if former is None:
-        return line(f"{name}: its up had failed, nothing to take away")
+        head = f"{name}: its up had failed, nothing to take away"
+        return fitted(head, _blocked(context))
     link = former.link
     holders = records.references.holders(link.key)
     others = [holder for holder in holders if holder.charon != STANDING]
@@ -153,6 +164,15 @@ def _said_of_held(
         if gone.summary:
             removed.append(f"without {gone.summary}")
     return fitted(head, removed)
+
+
+def report_blocked(context: EventContext) -> list[str]:
+    """What is said after the error of an `up` that failed."""
+    blocked = _blocked(context)
+    if not blocked:
+        return []
+    name = shown(context.event.connection)
+    return [fitted(f"{name}: as when_down says", blocked)]
 
 
 def _blocked(context: EventContext) -> list[str]:

@@ -9,28 +9,29 @@ A **down** finds the reference that it ends (`begin_down`, `records.matching`), 
 needs no settings. The kernel follows, and only goes forward: what cannot be taken away stays on
 record for the next event.
 
-If the records cannot be used, the event does its work on a copy of them in memory.
+If another process holds the records for long, the event is left to the next one (`late`). If they
+cannot be used, the event does its work on a copy of them in memory.
 """
 
-from collections.abc import Mapping
 from contextlib import closing
 
 from ..addresses import address_in
-from ..event import Event
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.registry import Step
 from ..objects.route import Route
 from ..reconcile.reconcile import Result, ifnames_of, reconcile, steps_over, with_doubts
+from ..records.late import LateEvents
 from ..records.matching import caller as caller_of
-from ..records.records import Records, opened, snapshot
-from ..records.storage import DatabaseError, StorageError
+from ..records.records import Records, snapshot
+from ..records.storage import DatabaseError, HeldError, StorageError
 from ..text import Refusal, shown
 from . import caller as callers
-from .begin import Change, begin_down, begin_up
-from .context import EventContext, LoadSettings
-from .report import FormerLink, Report, report_down, report_up
+from .begin import Change, begin_down, begin_failed_up, begin_up
+from .context import Call, EventContext
+from .late import Ended, Turn, adopt_lost
+from .report import FormerLink, Report, failed, report_blocked, report_down, report_up
 
 CHARON_TABLE = 220
 """The table in which charon's install_routes = yes puts its routes (charon.routing_table).
@@ -46,66 +47,97 @@ class Rehearsal(NamedTuple):
     ifnames: dict[str, str]
     """The name of each link that they touch, by its key."""
     notes: tuple[str, ...]
+    error: Refusal | None = None
+    """Why the event would fail."""
 
 
-def run(
-    event: Event,
-    load_settings: LoadSettings,
-    environ: Mapping[str, str],
-) -> Report:
-    """Does what the event asks for, and returns what to say. Raises Refusal if it could not.
+def run(call: Call) -> list[Ended]:
+    """Does what the event asks for, and what waits to be done before or after it.
 
-    `environ` is what the user's own command gets, after all else is done and the records are free.
+    Returns what to say of each, the event's own last. The users' own commands run after all else is
+    done and the records are free.
     """
     with closing(Kernel()) as kernel:
-        report = _recorded(event, load_settings, kernel)
+        turn = Turn(kernel, call.charon, done)
+        try:
+            report = _recorded(call, turn, kernel)
+        except (Refusal, OSError, ImportError) as error:
+            report = failed(error)
+    own = Ended(call.environ, report)
+    return [with_command(ended) for ended in (*turn.ended, own)]
+
+
+def with_command(ended: Ended) -> Ended:
+    """Runs the user's command of an event, if there is one, and says if it failed."""
+    report = ended.report
     if not report.command:
-        return report
+        return ended
     from . import user_command  # few tunnels need it
 
-    fault = user_command.run(report.command, environ, report.ifname)
+    fault = user_command.run(report.command, ended.environ, report.ifname)
     if fault is None:
-        return report
-    which = "up" if event.up else "down"
-    failed = report._replace(status=1)
-    return failed.with_warning(f"its {which} command {fault}")
+        return ended
+    verb = ended.environ.get("PLUTO_VERB", "")
+    which, _, _ = verb.partition("-")
+    with_fault = report._replace(status=1).with_warning(f"its {which} command {fault}")
+    return ended._replace(report=with_fault)
 
 
-def _recorded(
-    event: Event,
-    load_settings: LoadSettings,
-    kernel: Kernel,
-) -> Report:
+def _recorded(call: Call, turn: Turn, kernel: Kernel) -> Report:
     """Does the event with the records locked, or on a copy of them if they cannot be used."""
     try:
-        with opened(kernel.cookie()) as records:
-            # What the records raise, they raise before the first step: see reconcile().
-            try:
-                return _done(event, load_settings, records, kernel)
-            except DatabaseError as error:
-                records.recover(error)
-            try:
-                return _done(event, load_settings, records, kernel)
-            except DatabaseError as error:
-                obstacle = f"{shown(error)}; is there room on /run?"
-                return _unrecorded(event, load_settings, kernel, obstacle)
+        with turn.records(turn.patience) as records:
+            return done(call, records, kernel)
+    except HeldError as held:
+        return turn.leave_to_others(call, held)
     except StorageError as error:
         obstacle = f"{error.message}; {error.hint}"
-        return _unrecorded(event, load_settings, kernel, obstacle)
+        return _unrecorded(call, kernel, obstacle)
 
 
-def _done(
-    event: Event,
-    load_settings: LoadSettings,
-    records: Records,
-    kernel: Kernel,
-) -> Report:
-    context = _context(event, load_settings, records, kernel)
+def done(call: Call, records: Records, kernel: Kernel) -> Report:
+    """Does the event with the records locked. Raises Refusal if it cannot be done."""
+    # What the records raise, they raise before the first step: see reconcile().
+    try:
+        return _done(call, records, kernel)
+    except DatabaseError as error:
+        records.recover(error)
+    try:
+        return _done(call, records, kernel)
+    except DatabaseError as error:
+        obstacle = f"{shown(error)}; is there room on /run?"
+        return _unrecorded(call, kernel, obstacle)
+
+
+def _done(call: Call, records: Records, kernel: Kernel) -> Report:
+    context = _context(call, records, kernel)
     report = _up_or_down(context)
     if not records.is_damaged:
         return report
     remade = "so they were set aside and made anew from the kernel"
     return report.with_warning(f"the records were damaged, {remade}")
+
+
+def _context(call: Call, records: Records, kernel: Kernel) -> EventContext:
+    """The event with who called, and with the records made anew if they were lost."""
+    adopt_lost(call.charon, records, kernel)
+    return EventContext(
+        event=call.event,
+        caller=caller_of(call.charon, call.event),
+        load_settings=call.flags.load_settings,
+        records=records,
+        kernel=kernel,
+    )
+
+
+def _unrecorded(call: Call, kernel: Kernel, obstacle: str) -> Report:
+    """Does the event on a copy of the records in memory.
+
+    What a later event must know, it adopts from the kernel.
+    """
+    with closing(snapshot(kernel.cookie())) as records:
+        report = _done(call, records, kernel)
+    return report.with_warning(f"not recorded: {obstacle}")
 
 
 def _up_or_down(context: EventContext) -> Report:
@@ -114,77 +146,48 @@ def _up_or_down(context: EventContext) -> Report:
     return _down(context)
 
 
-def _context(
-    event: Event,
-    load_settings: LoadSettings,
-    records: Records,
-    kernel: Kernel,
-) -> EventContext:
-    """The event with who called, and with the records made anew if they were lost."""
-    charon = callers.charon()
-    adopt_lost(charon, records, kernel)
-    return EventContext(
-        event=event,
-        caller=caller_of(charon, event),
-        load_settings=load_settings,
-        records=records,
-        kernel=kernel,
-    )
-
-
-def _unrecorded(
-    event: Event,
-    load_settings: LoadSettings,
-    kernel: Kernel,
-    obstacle: str,
-) -> Report:
-    """Does the event on a copy of the records in memory.
-
-    What a later event must know, it adopts from the kernel.
-    """
-    with closing(snapshot(kernel.cookie())) as records:
-        report = _done(event, load_settings, records, kernel)
-    return report.with_warning(f"not recorded: {obstacle}")
-
-
-def adopt_lost(
-    charon: str,
-    records: Records,
-    kernel: Kernel,
-) -> None:
-    """Makes the records of what the kernel has of ours, if there are none.
-
-    They were lost, or could not be kept.
-    """
-    if records.is_fresh:
-        ours = kernel.ours()
-        records.adoption.adopt(charon, ours)
-
-
 # An up
 
 
 def _up(context: EventContext) -> Report:
+    if not callers.alive(context.caller.charon):
+        raise _charon_is_gone(context.caller.charon)
     try:
         change = begin_up(context)
-    except Refusal:
-        _remember_failure(context)
-        raise
-    charon = context.caller.charon
-    result = settle(change, charon, context.records, context.kernel)
+    except Refusal as refusal:
+        return _refused(context, refusal)
+    result = settle(
+        change,
+        context.caller.charon,
+        context.records,
+        context.kernel,
+    )
+    if result.refused is not None:
+        return _failed(context, result.refused)
     overruled = _overruled(change, context)
     return report_up(context, change, result, overruled)
 
 
-def _remember_failure(context: EventContext) -> None:
-    """Records an `up` that failed: its `down` will come, and must not end another's reference."""
-    records = context.records
-    caller = context.caller
-    records.rollback()
-    if caller.charon != callers.BY_HAND:
-        records.references.add(caller, ())
-        records.unique_ids.learn(caller)
-        records.commit()
+def _charon_is_gone(charon: str) -> Refusal:
+    """It died while its `up` waited. Its references would be ended by the next event anyway."""
+    pid, _, _ = charon.partition("@")
+    what = f"charon (PID {pid}) is gone, so nothing is set up for it"
+    return Refusal(what, "start it again", 1)
+
+
+def _refused(context: EventContext, refusal: Refusal) -> Report:
+    """Records an `up` of which nothing was recorded or done yet."""
+    context.records.rollback()
+    blocked = begin_failed_up(context)
+    if blocked:
+        reconcile(blocked, context.records, context.kernel)
+    context.records.commit()
+    return _failed(context, refusal)
+
+
+def _failed(context: EventContext, refusal: Refusal) -> Report:
+    lines = report_blocked(context)
+    return failed(refusal, lines)
 
 
 def settle(
@@ -195,13 +198,13 @@ def settle(
 ) -> Result:
     """The kernel follows. What the change replaces goes once the new stands.
 
-    Raises Refusal, with all as it was before.
+    If a step of its own is refused, all is as it was before, but for what the change blocks.
     """
     result = reconcile(change.keys, records, kernel, change.own)
     if result.refused is not None:
         undone = _withdraw(change, charon, records)
         reconcile(undone, records, kernel)
-        raise result.refused
+        return result
     replaced: list[str] = []
     for number in change.replaces:
         replaced += records.references.end(number)
@@ -223,6 +226,8 @@ def _withdraw(
     references = records.references
     for number in change.adds:
         is_own = number == change.reference
+        if number == change.blocks:
+            continue
         if is_own and charon != callers.BY_HAND:
             references.drop_wishes(number)
         else:
@@ -284,24 +289,41 @@ def _former_link(change: Change, context: EventContext) -> FormerLink | None:
 # A rehearsal
 
 
-def rehearse(event: Event, load_settings: LoadSettings) -> Rehearsal:
+def rehearse(call: Call) -> Rehearsal:
     """What `run` would do, found on a copy of the records."""
     with closing(Kernel()) as kernel, closing(snapshot(kernel.cookie())) as records:
-        context = _context(event, load_settings, records, kernel)
-        change = _rehearsed(context)
+        context = _context(call, records, kernel)
+        change, error = _rehearsed(context)
+        if error is not None and not change.keys:
+            raise error
         keys = with_doubts(change.keys, records, kernel)
         steps = steps_over(keys, records)
         return Rehearsal(
             steps=steps,
             ifnames=ifnames_of(steps, records),
-            notes=change.notes,
+            notes=(*notes_of_waiting(kernel), *change.notes),
+            error=error,
         )
 
 
-def _rehearsed(context: EventContext) -> Change:
-    if context.event.up:
-        return _rehearsed_up(context)
-    return _rehearsed_down(context)
+def notes_of_waiting(kernel: Kernel) -> list[str]:
+    """What a rehearsal does not know: the events that are done first."""
+    waiting = LateEvents(kernel.cookie()).names()
+    if not waiting:
+        return []
+    return [f"this comes after what waits for the records; events that wait: {len(waiting)}"]
+
+
+def _rehearsed(context: EventContext) -> tuple[Change, Refusal | None]:
+    """What the event changes, and why it fails."""
+    if not context.event.up:
+        return _rehearsed_down(context), None
+    try:
+        return _rehearsed_up(context), None
+    except Refusal as refusal:
+        context.records.rollback()
+        blocked = begin_failed_up(context)
+        return Change(blocked, reference=None), refusal
 
 
 def _rehearsed_up(context: EventContext) -> Change:

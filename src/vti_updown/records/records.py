@@ -32,7 +32,7 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from .adoption import Adoption
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -75,6 +75,7 @@ CREATE TABLE known (
     became INTEGER NOT NULL DEFAULT 0,        -- its next ID, as far as we could tell
     PRIMARY KEY (charon, unique_id, identity)
 ) WITHOUT ROWID;
+CREATE TABLE late (name TEXT PRIMARY KEY) WITHOUT ROWID; -- done, though its file is there still
 """
 
 
@@ -85,6 +86,10 @@ class Records:
         self._file = file
         self.is_damaged = False
         """Whether there were records that could not be read."""
+        self.late = ""
+        """The name of the late event that is being done, if one is. The next commit says that it
+        was done, so that no death makes it be done twice.
+        """
         self._use(database)
 
     def _use(self, database: sqlite3.Connection) -> None:
@@ -132,6 +137,8 @@ class Records:
 
     def commit(self) -> None:
         """Writes what has changed, and goes on with the next change."""
+        if self.late:
+            self._db.execute("INSERT OR IGNORE INTO late VALUES (?)", (self.late,))
         self._db.execute("COMMIT")
         self._db.execute("BEGIN IMMEDIATE")
 
@@ -144,6 +151,16 @@ class Records:
     def close(self) -> None:
         """Drops what was not committed."""
         self._db.close()
+
+    # Late events
+
+    def late_done(self) -> set[str]:
+        """The names of the late events that were done."""
+        return {name for (name,) in self._db.execute("SELECT name FROM late")}
+
+    def forget_late(self, name: str) -> None:
+        """The file of a late event is gone."""
+        self._db.execute("DELETE FROM late WHERE name = ?", (name,))
 
     # What is about several tables
 

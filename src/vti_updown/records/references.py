@@ -135,6 +135,10 @@ class References:
         ask = "SELECT number, connection FROM reference WHERE charon = ?"
         return list(self._db.execute(ask, (STANDING,)))
 
+    def every(self) -> list[tuple[int, str]]:
+        """Every reference, and the charon that it is of."""
+        return list(self._db.execute("SELECT number, charon FROM reference ORDER BY number"))
+
     def lives(self, caller: Caller) -> list[Life]:
         """The references that a `down` may mean: those of the same charon and identity."""
         rows = self._db.execute(
