@@ -340,6 +340,9 @@ class Story:
         self._holder = ""
         self._tries: int | None = None
         self._during: Callable[[], object] | None = None
+        self._turn = 0
+        self.done: list[str] = []
+        """The commands that the last command for people stood for, and what came between."""
         self.settings("")
         self._clear_late_events()
         self._take_the_place_of_the_system(patch)
@@ -366,11 +369,7 @@ class Story:
     def _opened(self, _namespace: int, seconds: float) -> Iterator[Records]:
         """The records, in memory: what was not committed is dropped at the end."""
         self._wait(seconds)
-        during, self._during = self._during, None
-        if during is not None:
-            self._holder = "PID 7"
-            during()
-            self._holder = ""
+        self._hold_and_do()
         opened = Records(self._records)
         try:
             yield opened
@@ -404,9 +403,21 @@ class Story:
         """It lets the records go once so many have tried to have them."""
         self._tries = tries
 
-    def while_held(self, during: Callable[[], object]) -> None:
-        """This happens while the next process holds the records."""
+    def while_held(self, during: Callable[[], object], turn: int = 1) -> None:
+        """This happens while another holds the records: the next one who does, or a later turn."""
         self._during = during
+        self._turn = turn
+
+    def _hold_and_do(self) -> None:
+        self._turn -= 1
+        if self._during is None or self._turn:
+            return
+        during, self._during = self._during, None
+        taken, self._kernel.taken = self._kernel.taken, []
+        self._holder = "PID 7"
+        during()
+        self._holder = ""
+        self._kernel.taken = taken
 
     def _wait(self, seconds: float) -> None:
         if not self._holder:
@@ -455,7 +466,7 @@ class Story:
     def _person(self, *words: str) -> str:
         self._capture.readouterr()
         status = admin_cli.run(words)
-        self._kernel.taken.clear()
+        self.done, self._kernel.taken = self._kernel.taken, []
         self._kernel.surprised = False
         return "\n".join([*self._capture.readouterr().out.splitlines(), *_ended(status)])
 

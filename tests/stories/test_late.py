@@ -4,6 +4,8 @@ has the records next does it.
 
 import pytest
 
+from vti_updown.admin import session
+
 from .story import PLUTO, PLUTO_MARK, SITE, Story, told
 
 KEEP = """
@@ -152,7 +154,7 @@ def test_a_damaged_late_event_is_set_aside_once(story: Story, content: bytes) ->
     story.let_go()
     lines = story.event_alone("up-client", **SITE, **PLUTO).splitlines()
     said = [line for line in lines if line.startswith("log: ")]
-    assert said[0].startswith("log: warning: a waiting")
+    assert said[0].startswith("log: warning: ")
     assert said[0].endswith(f"{first.name}.damaged")
     assert said[1].startswith("log: gw: vti1 up")
     assert said[2].startswith("log: pluto: vti2 up")
@@ -221,10 +223,29 @@ def test_an_event_is_done_once_though_its_file_stays(story: Story) -> None:
     assert story.left() == []
 
 
-def test_a_command_goes_on_with_what_others_left(story: Story) -> None:
-    """prepare gives the records up between connections, and does what was written down then."""
+@pytest.mark.parametrize("command", ["prepare", "repair", "flush --force", "release"])
+def test_a_command_lets_others_in_between_tunnels(
+    story: Story, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """What is written down while it works on one tunnel is done before it works on the next."""
+    monkeypatch.setattr(session, "HOLD_SECONDS", 0)
     story.settings(KEEP)
-    story.while_held(lambda: story.event_alone("up-client", **SITE))
-    lines = story.prepare().splitlines()
-    assert lines[0] == "# gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.2.0.0/16"
+    if command != "prepare":
+        story.prepare()
+    if command == "repair":
+        story.lose_routes()
+    third = {
+        **SITE,
+        "CONNECTION": "third",
+        "PEER": "192.168.0.4",
+        "PEER_CLIENT": "10.4.0.0/16",
+        "UNIQUEID": 4,
+    }
+    story.while_held(lambda: story.event_alone("up-client", **third), turn=3)
+    lines = story.person(command).splitlines()
+    assert "third: vti4 up" in lines[0]
+    links = []
+    for done in story.done:
+        links += [name for name in ("vti2", "vti3", "vti4") if name in done.split()]
+    assert list(dict.fromkeys(links)) == ["vti2", "vti4", "vti3"], story.done
     assert story.late_files() == []
