@@ -15,7 +15,7 @@ from ..records.records import Records
 from ..records.references import STANDING
 from ..text import Refusal
 from .session import Outcome, Session, nothing_failed, session
-from .tunnels import tunnels
+from .tunnels import Together, join_wishes, tunnels
 
 Keys = list[str]
 
@@ -60,7 +60,7 @@ def _to_mend(
 
 
 class _Part(NamedTuple):
-    """What `flush` takes away at once: a link, and all that is on it or wishes for it."""
+    """What `flush` takes away at once."""
 
     references: list[int]
     keys: Keys
@@ -117,21 +117,25 @@ def _to_take_away(
     copy: Records,
     work: Session,
 ) -> list[_Part]:
-    """What goes, tunnel by tunnel."""
+    """What goes, each part by itself: no other has a link or a route in common with it."""
     references = copy.references
     going = [number for number, charon in references.every() if not stale or _is_stale(charon)]
-    parts: dict[str, _Part] = {}
-    for where, numbers in tunnels(going, references).items():
-        _part(parts, where).references.extend(numbers)
     if stale:
-        return list(parts.values())
+        return [_Part(numbers, [], []) for numbers in tunnels(going, references)]
+    together = Together()
+    for number in going:
+        join_wishes(number, references, together)
     recorded = copy.applied.of(copy.every_key())
-    for key, was in recorded.items():
-        _part(parts, was.object.link_key or key).keys.append(key)
-    for applied in work.kernel.ours():
-        key = applied.object.key
-        if key not in recorded:
-            _part(parts, applied.object.link_key or key).unrecorded.append(applied)
+    unrecorded = [each for each in work.kernel.ours() if each.object.key not in recorded]
+    for applied in (*recorded.values(), *unrecorded):
+        together.join(applied.object.key, applied.object.link_key or applied.object.key)
+    parts: dict[str, _Part] = {}
+    for number in going:
+        _part(join_wishes(number, references, together), parts).references.append(number)
+    for key in recorded:
+        _part(together.group(key), parts).keys.append(key)
+    for applied in unrecorded:
+        _part(together.group(applied.object.key), parts).unrecorded.append(applied)
     return list(parts.values())
 
 
@@ -139,8 +143,8 @@ def _is_stale(charon: str) -> bool:
     return charon != STANDING and not callers.alive(charon)
 
 
-def _part(parts: dict[str, _Part], where: str) -> _Part:
-    return parts.setdefault(where, _Part([], [], []))
+def _part(group: str, parts: dict[str, _Part]) -> _Part:
+    return parts.setdefault(group, _Part([], [], []))
 
 
 def _ended(part: _Part, records: Records) -> Keys:

@@ -155,9 +155,11 @@ class Session:
 
     def reconcile(self, keys: Iterable[str], records: Records) -> Result:
         """The kernel follows the records over these keys."""
+        keys = list(keys)
         if self._is_dry_run:
             return self._rehearsed(keys, records)
-        return reconcile(keys, records, self.kernel)
+        result = reconcile(keys, records, self.kernel)
+        return _of_its_own(result, keys)
 
     def settle(self, change: Change, records: Records) -> Result:
         """The kernel follows a change.
@@ -173,7 +175,7 @@ class Session:
             )
             if result.refused is not None:
                 raise result.refused
-            return result
+            return _of_its_own(result, change.keys)
         keys = list(change.keys)
         for number in change.replaces:
             keys += records.references.end(number)
@@ -215,6 +217,13 @@ class Session:
             lines.append(nothing)
         lines += [f"# {note}" for note in self._notes]
         return Outcome(lines, list(self._errors.values()))
+
+
+def _of_its_own(result: Result, keys: Iterable[str]) -> Result:
+    """Without what failed of other parts, which is said with those."""
+    if result.failed.isdisjoint(keys):
+        return result._replace(failures=[])
+    return result
 
 
 def nothing_failed(steps: Sequence[Step] = (), ifnames: dict[str, str] | None = None) -> Result:

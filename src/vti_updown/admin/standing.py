@@ -251,7 +251,7 @@ def release(
             stands = [number for number in numbers if number in still]
             return _let_go(stands, work, records)
 
-        work.each(parts.values(), let_go)
+        work.each(parts, let_go)
         return work.outcome("nothing to release")
 
 
@@ -276,15 +276,20 @@ def _let_go(
     references = records.references
     keys: list[str] = []
     for number in numbers:
-        keys += references.drop_wishes(number)
+        keys += references.drop_wishes(number) or _left_over(records)
     result = work.reconcile(keys, records)
-    # One that was released before has no keys any more, and goes once nothing at all is left.
-    left = result.failed.intersection(keys or result.failed)
-    if not left:
+    if result.failed.isdisjoint(keys):
         for number in numbers:
             references.end(number)
         records.commit()
     return result
+
+
+def _left_over(records: Records) -> list[str]:
+    """The keys of what could not be taken away when it was released before."""
+    unsure = records.applied.unsure()
+    wished = records.references.wished(unsure)
+    return [key for key in unsure if key not in wished]
 
 
 def _refuse_unknown(connections: Collection[str], names: set[str]) -> None:

@@ -182,10 +182,18 @@ def _written(call: Call) -> LateEvent:
     return LateEvent(
         environ=environ,
         words=list(call.words),
-        folder=os.getcwd(),
+        folder=_folder(),
         charon=call.charon,
         since=now(),
     )
+
+
+def _folder() -> str:
+    """The current folder. Empty if it is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _call(late: LateEvent) -> Call:

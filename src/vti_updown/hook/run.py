@@ -3,7 +3,8 @@
 An **up** loads the settings and plans its wishes (`begin_up`). The plan asks the kernel and the
 records a few questions. The `up` records a reference with these wishes, and the kernel follows by
 the difference (`reconcile`). A step may fail that the event cannot do without. Then its reference
-loses its wishes, and the kernel follows back. What the `up` replaces goes last.
+loses its wishes, and the kernel follows back. Only what blocks stays, if the settings ask for that.
+What the `up` replaces goes last.
 
 A **down** finds the reference that it ends (`begin_down`, `records.matching`), and ends it. It
 needs no settings. The kernel follows, and only goes forward: what cannot be taken away stays on
@@ -137,6 +138,8 @@ def _unrecorded(call: Call, kernel: Kernel, obstacle: str) -> Report:
     """
     with closing(snapshot(kernel.cookie())) as records:
         report = _done(call, records, kernel)
+    if report.error is not None:
+        return report
     return report.with_warning(f"not recorded: {obstacle}")
 
 
@@ -150,9 +153,8 @@ def _up_or_down(context: EventContext) -> Report:
 
 
 def _up(context: EventContext) -> Report:
-    if not callers.alive(context.caller.charon):
-        raise _charon_is_gone(context.caller.charon)
     try:
+        _require_charon(context.caller.charon)
         change = begin_up(context)
     except Refusal as refusal:
         return _refused(context, refusal)
@@ -168,15 +170,17 @@ def _up(context: EventContext) -> Report:
     return report_up(context, change, result, overruled)
 
 
-def _charon_is_gone(charon: str) -> Refusal:
-    """It died while its `up` waited. Its references would be ended by the next event anyway."""
+def _require_charon(charon: str) -> None:
+    """Raises Refusal if charon died while its `up` waited: nobody would call the `down`."""
+    if callers.alive(charon):
+        return
     pid, _, _ = charon.partition("@")
     what = f"charon (PID {pid}) is gone, so nothing is set up for it"
-    return Refusal(what, "start it again", 1)
+    raise Refusal(what, "start it again", 1)
 
 
 def _refused(context: EventContext, refusal: Refusal) -> Report:
-    """Records an `up` of which nothing was recorded or done yet."""
+    """Ends an `up` of which nothing was done yet, and nothing is recorded."""
     context.records.rollback()
     blocked = begin_failed_up(context)
     if blocked:
