@@ -9,15 +9,15 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from . import __version__
-from .named_tuple import NamedTuple
-from .output import comments, error_lines, refused, say
-from .settings.table import FLAGS, Settings, SettingsError, read_flags
+from .hook import caller as callers
+from .output import comments, error_lines, event_lines, refused, say
 from .text import Refusal, wrapped
 
 TYPE_CHECKING = False  # The one of typing is not worth its import here.
 if TYPE_CHECKING:
-    from .event import Event
-    from .hook.run import Rehearsal
+    from .hook.context import Call
+    from .hook.flags import FlagsGiven
+    from .hook.rehearse import Rehearsal
 
 
 def main() -> int:
@@ -51,6 +51,8 @@ def _is_event(words: Sequence[str]) -> bool:
 
     A user's own `up` command inherits PLUTO_VERB, and may call `vti-updown repair`.
     """
+    from .settings.table import SettingsError, read_flags
+
     try:
         read_flags(words)
     except SettingsError:
@@ -62,42 +64,19 @@ def _is_event(words: Sequence[str]) -> bool:
 
 def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """One event: what `environ` tells of, with the flags `words`."""
-    try:
-        given = read_flags(words)
-    except SettingsError as error:
-        wrong = FlagsGiven({}, error)
-        return _hook(environ, "--dry-run" in words, wrong)
-    if "version" in given:
+    charon = callers.charon()  # It may die at any time, so that comes before all else.
+    from .hook.flags import flags_given
+
+    given = flags_given(words)
+    if "version" in given.flags:
         say([f"vti-updown {__version__}"])
         return 0
-    if "help" in given:
+    if "help" in given.flags:
         say(usage())
         return 0
-    return _hook(environ, "dry-run" in given, FlagsGiven(given))
-
-
-class FlagsGiven(NamedTuple):
-    """The flags of a call."""
-
-    flags: Mapping[str, Sequence[str]]
-    wrong: SettingsError | None = None
-    """An `up` fails by it. A `down` is done first: charon never asks for it again."""
-
-    def load_settings(self, event: "Event") -> Settings:
-        if self.wrong is not None:
-            raise self.wrong
-        from .settings.choose import settings_for  # a `down` does without
-
-        return settings_for(self.flags, event)
-
-
-def _hook(
-    environ: Mapping[str, str],
-    dry_run: bool,
-    given: FlagsGiven,
-) -> int:
     try:
-        status = _event(environ, dry_run, given)
+        call = _call(words, environ, charon, given)
+        status = _done(call)
         if given.wrong is not None:
             raise given.wrong
     except (Refusal, OSError, ImportError) as error:
@@ -107,22 +86,46 @@ def _hook(
     return status
 
 
-def _event(
+def _call(
+    words: Sequence[str],
     environ: Mapping[str, str],
-    dry_run: bool,
-    given: FlagsGiven,
-) -> int:
+    charon: str,
+    given: "FlagsGiven",
+) -> "Call":
     from . import event  # most of a call's time: --version and --help go without
-    from .hook import run as hook_run
+    from .hook.context import Call
 
     told = event.parse(environ)
-    if dry_run:
-        rehearsal = hook_run.rehearse(told, given.load_settings)
-        say(_rehearsed(rehearsal))
-        return 0
-    report = hook_run.run(told, given.load_settings, environ)
-    say(report.lines)
+    return Call(told, charon, given, environ, words)
+
+
+def _done(call: "Call") -> int:
+    """Does the event, or rehearses it, and says what came of it. Returns its exit status."""
+    if "dry-run" in call.flags.flags:
+        return _rehearse(call)
+    from .hook import run as hook_run
+
+    *others, own = hook_run.run(call)
+    for ended in others:
+        report = ended.report
+        say(event_lines(report.lines, report.error, ended.environ))
+    report = own.report
+    wrong = call.flags.wrong
+    if wrong is not None and report.error is wrong:
+        raise wrong  # It is said once.
+    say(event_lines(report.lines, report.error, call.environ))
     return report.status
+
+
+def _rehearse(call: "Call") -> int:
+    """Prints what the event would do. Raises Refusal if it would fail."""
+    from .hook import rehearse
+
+    rehearsal = rehearse.rehearse(call)
+    say(_rehearsed(rehearsal))
+    if rehearsal.error is not None:
+        raise rehearsal.error
+    return 0
 
 
 def _rehearsed(rehearsal: "Rehearsal") -> list[str]:
@@ -146,6 +149,8 @@ def _nothing(why: str) -> list[str]:
 
 def usage() -> list[str]:
     """The help, for a call that has PLUTO_VERB set and so must do without click."""
+    from .settings.table import FLAGS
+
     lines = ["Usage: leftupdown=/usr/local/sbin/vti-updown [FLAG]…   (strongSwan's updown hook)"]
     for flag in FLAGS:
         lines.append(f"  {flag.usage}")

@@ -19,6 +19,18 @@ def say(lines: Iterable[str]) -> None:
         pass
 
 
+def event_lines(
+    lines: Iterable[str],
+    error: Exception | None,
+    environ: Mapping[str, str],
+) -> list[str]:
+    """What is printed of an event: why it failed, if it did, and its lines."""
+    if error is None:
+        return list(lines)
+    refusal = refused(error)
+    return [*error_lines(refusal, environ), *lines]
+
+
 def refused(error: Exception) -> Refusal:
     """Whatever ended a command, as a refusal."""
     if isinstance(error, Refusal):

@@ -10,6 +10,7 @@ This is the only file of the stories that knows what the product is made of insi
 
 import os
 import shlex
+import shutil
 import sqlite3
 import sys
 import textwrap
@@ -26,6 +27,8 @@ from vti_updown import cli, state
 from vti_updown.addresses import IPAddress
 from vti_updown.admin import session as admin_session
 from vti_updown.hook import caller, user_command
+from vti_updown.hook import late as hook_late
+from vti_updown.hook import rehearse as hook_rehearse
 from vti_updown.hook import run as hook_run
 from vti_updown.kernel import namespace
 from vti_updown.kernel.apply import KernelError
@@ -37,7 +40,9 @@ from vti_updown.objects.registry import Step, commands
 from vti_updown.objects.route import Route
 from vti_updown.objects.sysctl import Sysctl
 from vti_updown.records import references
+from vti_updown.records.late import LateEvents
 from vti_updown.records.records import Records
+from vti_updown.records.storage import HeldError
 from vti_updown.text import Refusal
 
 FILE = "vti-updown.toml"
@@ -359,15 +364,24 @@ class Story:
         self._kernel = PaperKernel(self.host)
         self._records = _in_memory()
         self._ran: list[str] = []
+        self._holder = ""
+        self._tries: int | None = None
+        self._during: Callable[[], object] | None = None
+        self._turn = 0
+        self.done: list[str] = []
+        """The commands that the last command for people stood for, and what came between."""
         self.settings("")
+        self._clear_late_events()
         self._take_the_place_of_the_system(patch)
 
     def _take_the_place_of_the_system(self, patch: pytest.MonkeyPatch) -> None:
-        for module in (hook_run, admin_session):
+        for module in (hook_run, hook_rehearse, admin_session):
             patch.setattr(module, "Kernel", lambda: self._kernel)
-            patch.setattr(module, "opened", self._opened)
             patch.setattr(module, "snapshot", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
+        patch.setattr(hook_late, "opened", self._opened)
+        for module in (hook_rehearse, hook_late):
+            patch.setattr(module, "LateEvents", self._late_events)
         patch.setattr(caller, "charon", lambda: self._charon)
         patch.setattr(
             caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
@@ -382,16 +396,21 @@ class Story:
             return None
         return who in ("", self._charon, self._living)
 
+    def _late_events(self, namespace: str) -> LateEvents:
+        return LateEvents(namespace, str(self._folder / "records"))
+
     @contextmanager
-    def _opened(self, _namespace: int) -> Iterator[Records]:
+    def _opened(self, _namespace: str, seconds: float) -> Iterator[Records]:
         """The records, in memory: what was not committed is dropped at the end."""
+        self._wait(seconds)
+        self._hold_and_do()
         opened = Records(self._records)
         try:
             yield opened
         finally:
             self._records.execute("ROLLBACK")
 
-    def _snapshot(self, _namespace: int) -> Records:
+    def _snapshot(self, _namespace: str) -> Records:
         copy = _in_memory()
         self._records.backup(copy)
         return Records(copy)
@@ -402,6 +421,60 @@ class Story:
         if command.seconds is not None:
             how = f"{how} for {command.seconds} s"
         self._ran.append(f"{how}: VTI_UPDOWN_IFNAME={link} {command.words}")
+
+    def _clear_late_events(self) -> None:
+        """All stories have one folder."""
+        folder = self._folder / "records"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(0o700)
+
+    # What another process does
+
+    def hold(self, holder: str = "PID 7") -> None:
+        """It holds the records, and does not let them go."""
+        self._holder = holder
+
+    def let_go(self) -> None:
+        self._holder = ""
+
+    def let_go_after(self, tries: int) -> None:
+        """It lets the records go once so many have tried to have them."""
+        self._tries = tries
+
+    def while_held(self, during: Callable[[], object], turn: int = 1) -> None:
+        """This happens while another holds the records: the next one who does, or a later turn."""
+        self._during = during
+        self._turn = turn
+
+    def _hold_and_do(self) -> None:
+        self._turn -= 1
+        if self._during is None or self._turn:
+            return
+        during, self._during = self._during, None
+        taken, self._kernel.taken = self._kernel.taken, []
+        self._holder = "PID 7"
+        during()
+        self._holder = ""
+        self._kernel.taken = taken
+
+    def _wait(self, seconds: float) -> None:
+        if not self._holder:
+            return
+        if self._tries == 0:
+            self.let_go()
+            self._tries = None
+            return
+        if self._tries is not None:
+            self._tries -= 1
+        raise HeldError(self._holder, seconds)
+
+    def forbid_writing_down(self) -> None:
+        """There is no room for late events: a file is in the way of their folder."""
+        (self._folder / "records" / "1-boot.late").write_text("")
+
+    def late_files(self) -> list[Path]:
+        """The events that are written down, in their order."""
+        return sorted((self._folder / "records").glob("*.late/*"))
 
     # What the administrator does
 
@@ -423,6 +496,13 @@ class Story:
     def flush(self, *flags: str) -> str:
         return self.command("flush", *flags)
 
+    def person(self, line: str) -> str:
+        """A command for people. Where it reads settings, it reads the story's."""
+        words = line.split()
+        if words[0] == "prepare":
+            words += ["--config", FILE]
+        return self.command(*words)
+
     def command(self, *words: str, environ: Mapping[str, str] | None = None) -> str:
         """A command for people, as its words are, in an environment of its own."""
         self._capture.readouterr()
@@ -430,7 +510,7 @@ class Story:
             patch.setattr(sys, "argv", ["vti-updown", *words])
             patch.setattr(os, "environ", environ or {})
             status = cli.main()
-        self._kernel.taken.clear()
+        self.done, self._kernel.taken = self._kernel.taken, []
         self._kernel.surprised = False
         return "\n".join([*self._capture.readouterr().out.splitlines(), *_ended(status)])
 
@@ -511,6 +591,19 @@ class Story:
         lines, status = self._call(["--dry-run"], environment(verb, **changed))
         self._living, self._charon = "", self._living
         return "\n".join([*lines, *_ended(status)])
+
+    def event_alone(self, verb: str, **changed: object) -> str:
+        """The event without a rehearsal, which knows nothing of late events: what is done first."""
+        said, status = self._call([], environment(verb, **changed))
+        done, self._kernel.taken = self._kernel.taken, []
+        ran, self._ran = self._ran, []
+        self._kernel.surprised = False
+        return "\n".join([*done, *(f"log: {line}" for line in said), *ran, *_ended(status)])
+
+    def rehearsal(self, verb: str, **changed: object) -> list[str]:
+        """What the event prints with `--dry-run`."""
+        lines, _ = self._call(["--dry-run"], environment(verb, **changed))
+        return lines
 
     def _compare(self, rehearsed: Sequence[str], said: Sequence[str], done: Iterable[str]) -> None:
         """What is rehearsed is what is done. What only the kernel can say, no rehearsal knows."""

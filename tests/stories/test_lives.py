@@ -539,7 +539,7 @@ def test_a_command_that_fails_is_told_with_what_to_do(
     monkeypatch.setattr(user_command, "run", lambda *_: fault)
     story.line = "--up 'swanctl --list-sas'"
     assert story.up(**SITE) == told("""
-        ip link add vti1 group 7763049 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50

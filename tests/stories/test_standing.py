@@ -1,6 +1,10 @@
 """What stands while no CHILD_SA is up, as when_down says."""
 
-from .story import OVER_IPV6, SITE, SITE6, Story, told
+from errno import EINVAL
+
+import pytest
+
+from .story import OVER_IPV6, PLUTO_MARK, SITE, SITE6, Changes, Story, told
 
 KEEP = """
     [connection.gw]
@@ -13,6 +17,7 @@ KEEP = """
     when_down = "keep"
 """
 BLOCK = KEEP.replace("keep", "block")
+UNREACHABLE = "route 10.2.0.0/16 table 254 metric 4294967295"
 
 
 def test_block_leaves_an_unreachable_route(story: Story) -> None:
@@ -244,6 +249,189 @@ def test_prepare_and_release_name_what_they_cannot(story: Story) -> None:
         error: nothing stands for gw; something stands for: nobody
         exit status: 2
     """)
+
+
+TWO = (
+    BLOCK
+    + """
+    [connection.sick]
+    remote = "192.168.0.9"
+    local = "192.168.0.1"
+    mark = 9
+    vrf = "gone"
+    routes = ["10.9.0.0/16"]
+    when_down = "block"
+    [connection.well]
+    routes = ["10.8.0.0/16"]
+    local = "192.168.0.1"
+    remote = "192.168.0.8"
+    mark = 8
+    when_down = "block"
+"""
+)
+
+
+def test_prepare_does_each_connection_by_itself(story: Story) -> None:
+    """One that cannot be prepared is said, and the others are prepared."""
+    story.settings(TWO)
+    assert story.prepare() == told("""
+        ip route add unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        ip -6 route add unreachable fd00:2::/48 proto 50 metric 4294967295
+        ip route add unreachable 10.8.0.0/16 proto 50 metric 4294967295
+        error: sick: there is no VRF gone; make it: ip link add gone type vrf table NUMBER
+        exit status: 2
+    """)
+
+
+def test_prepare_leaves_what_stood_for_one_that_fails(story: Story) -> None:
+    """A step of its own is refused, and the next connection is prepared."""
+    story.settings(TWO.replace('vrf = "gone"', ""))
+    story.host.refuses = {"add unreachable 10.9.0.0/16": EINVAL}
+    assert story.prepare() == told("""
+        ip route add unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        ip -6 route add unreachable fd00:2::/48 proto 50 metric 4294967295
+        ip route add unreachable 10.8.0.0/16 proto 50 metric 4294967295
+        error: sick: cannot do what has: add unreachable 10.9.0.0/16; try it by hand: run the hook with --dry-run
+        exit status: 1
+    """)
+
+
+def test_a_release_whose_step_failed_can_be_repeated(story: Story) -> None:
+    """What was done is printed, and the connection is still known by its name."""
+    story.settings(TWO.replace('vrf = "gone"', ""))
+    story.prepare()
+    story.host.refuses = {"del unreachable 10.9.0.0/16": EINVAL}
+    said = told("""
+        ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        ip -6 route del unreachable fd00:2::/48 proto 50 metric 4294967295
+        ip route del unreachable 10.8.0.0/16 proto 50 metric 4294967295
+        error: cannot do what has: del unreachable 10.9.0.0/16; run it again, as root
+        exit status: 1
+    """)
+    assert story.release() == said
+    assert story.release("sick") == told("""
+        error: cannot do what has: del unreachable 10.9.0.0/16; run it again, as root
+        exit status: 1
+    """)
+    story.host.refuses = {}
+    assert story.release("sick") == told("""
+        ip route del unreachable 10.9.0.0/16 proto 50 metric 4294967295
+    """)
+    assert story.left() == []
+    assert story.release("sick") == told("""
+        error: nothing stands for sick; something stands for: nobody
+        exit status: 2
+    """)
+
+
+def test_repair_and_flush_go_on_after_a_tunnel_that_fails(story: Story) -> None:
+    """They print what was done, and then what failed."""
+    story.up(**SITE)
+    story.up(**{**SITE, **PLUTO_MARK, "PEER_CLIENT": "10.8.0.0/16"})
+    story.lose_routes()
+    story.host.refuses = {"route add 10.2.0.0/16": EINVAL}
+    said = story.repair().splitlines()
+    assert "ip route add 10.8.0.0/16 dev vti2 proto 50" in said
+    assert "ip route add 10.2.0.0/16 dev vti1 proto 50" not in said
+    assert said[-2:] == [
+        "error: cannot do what has: route add 10.2.0.0/16; run it again, as root",
+        "exit status: 1",
+    ]
+    story.host.refuses = {"link del vti1": EINVAL}
+    assert story.flush("--force").splitlines()[-3:] == [
+        "ip link del vti2",
+        "error: cannot do what has: link del vti1; run it again, as root",
+        "exit status: 1",
+    ]
+    story.host.refuses = {}
+    assert story.flush("--force") == told("""
+        ip link del vti1
+    """)
+    assert story.left() == []
+
+
+# An up that fails
+
+
+def test_a_first_up_that_the_kernel_refuses_leaves_the_block(story: Story) -> None:
+    """All else is undone, and the line says what stays. The next up takes it over."""
+    story.settings(BLOCK)
+    story.host.refuses = {"addr add 169.254.21.2/30": EINVAL}
+    assert story.up(**SITE) == told("""
+        ip link add sun group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set sun up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.sun.disable_policy=1
+        ip addr add 169.254.21.2/30 dev sun
+        ip route add 10.2.0.0/16 dev sun proto 50
+        ip route add unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        log: error: gw: cannot do what has: addr add 169.254.21.2/30; try it by hand: run the hook with --dry-run
+        log: gw: as when_down says, 10.2.0.0/16 blocked
+        exit status: 1
+    """)
+    assert story.left() == [UNREACHABLE]
+    story.host.refuses = {}
+    assert story.down(**SITE) == told("""
+        # nothing to change
+        log: gw: its up had failed, nothing to take away, 10.2.0.0/16 blocked
+    """)
+    story.up(**SITE, UNIQUEID=2)
+    story.down(**SITE, UNIQUEID=2)
+    assert story.left() == [UNREACHABLE]
+    story.release("gw")
+    assert story.left() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "changed"),
+    [
+        pytest.param("", {"MY_SOURCEIP4_1": "224.0.0.1"}, id="a-bad-virtual-ip"),
+        pytest.param("", {"MARK_IN": None, "MARK_OUT": None}, id="no-mark"),
+        pytest.param("--name office", {}, id="a-name-that-is-taken"),
+        pytest.param("--kind xfrm", {}, id="no-if_id"),
+    ],
+)
+def test_a_first_up_that_is_refused_leaves_the_block(
+    story: Story, line: str, changed: Changes
+) -> None:
+    """What can be known of the routes is blocked, once. --dry-run says so, too."""
+    story.host.add_link("office")
+    story.line = f"--route 10.2.0.0/16 --when-down block {line}"
+    said = story.up(**{**SITE, **changed}).splitlines()
+    assert said[0] == "ip route add unreachable 10.2.0.0/16 proto 50 metric 4294967295"
+    assert said[1].startswith("log: error: gw: ")
+    assert said[-2:] == ["log: gw: as when_down says, 10.2.0.0/16 blocked", "exit status: 2"]
+    assert story.left() == [UNREACHABLE]
+    assert story.up(**{**SITE, **changed}, UNIQUEID=2).splitlines()[0] == said[1]
+    assert story.release() == told("""
+        ip route del unreachable 10.2.0.0/16 proto 50 metric 4294967295
+    """)
+    assert story.left() == []
+
+
+def test_an_up_that_fails_blocks_a_network_that_is_new(story: Story) -> None:
+    """The settings have another route since the block was made."""
+    story.settings(BLOCK)
+    story.up(**SITE)
+    story.down(**SITE)
+    story.settings(BLOCK.replace('"10.2.0.0/16"', '"10.2.0.0/16", "10.9.0.0/16"'))
+    story.host.refuses = {"link add sun": EINVAL}
+    story.up(**SITE, UNIQUEID=2)
+    assert UNREACHABLE in story.left() and len(story.left()) == 2
+    story.host.refuses = {}
+    story.up(**SITE, UNIQUEID=3)
+    story.down(**SITE, UNIQUEID=3)
+    assert len(story.left()) == 2
+    story.release()
+    assert story.left() == []
+
+
+@pytest.mark.parametrize("what", ["keep", "remove"])
+def test_a_first_up_that_fails_keeps_nothing_else(story: Story, what: str) -> None:
+    """A link that could not be made whole does not stand."""
+    story.settings(KEEP.replace("keep", what))
+    story.host.refuses = {"route add 10.2.0.0/16": EINVAL}
+    story.up(**SITE)
+    assert story.left() == []
 
 
 def test_a_kept_link_goes_over_ipv6(story: Story) -> None:

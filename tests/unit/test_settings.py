@@ -343,9 +343,9 @@ def test_a_down_reads_no_file_unless_it_asks_for_settings(monkeypatch, tmp_path)
     broken.write_text("[")
     ran = []
 
-    def run(event, load_settings, environ):
-        ran.append(event.verb)
-        return events.Report([])
+    def run(call):
+        ran.append(call.event.verb)
+        return [events.Ended(call.environ, events.Report([]))]
 
     monkeypatch.setattr(events, "run", run)
     assert hook(["--config", str(broken)], environment("down-client")) == 0

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from support.events import environment
-from vti_updown.cli import FlagsGiven, hook
+from vti_updown.cli import hook
 from vti_updown.event import parse
+from vti_updown.hook.flags import FlagsGiven
 from vti_updown.output import error_lines
 from vti_updown.settings import choose
 from vti_updown.settings import file as settings_file
@@ -350,7 +351,7 @@ def test_an_up_with_a_broken_file_fails_and_changes_nothing(file, monkeypatch, c
     from vti_updown.hook import run as events
 
     file.write_text("[connection.gw]\nmtu = 20")
-    monkeypatch.setattr(events, "run", lambda event, wanted, environ: wanted(event))
+    monkeypatch.setattr(events, "run", lambda call: call.flags.load_settings(call.event))
     assert hook(["--config", "a.toml"], ENVIRON) == 2
     assert capfd.readouterr().out == (
         "error: gw: a.toml [connection.gw] mtu = 20 is not a number from 68 to 65535; write mtu = 1400\n"

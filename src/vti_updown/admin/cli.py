@@ -118,9 +118,11 @@ def _run(command: Command, /, connections: Sequence[str] = (), **given: Any) -> 
             continue
         for word in value:
             add_value(flags, flag, word)
-    answer = command.run(Call(connections, flags))
-    say(answer.lines)
-    return answer.status
+    outcome = command.run(Call(connections, flags))
+    say(outcome.lines)
+    for error in outcome.errors:
+        say(error_lines(error, {}))
+    return outcome.status
 
 
 @click.pass_context

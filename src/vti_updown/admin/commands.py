@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from ..named_tuple import NamedTuple
 from ..settings.table import FLAGS, Flag, FlagWords, SettingsError
 from ..text import Refusal, shown
+from .outcome import Outcome
 
 
 class Call(NamedTuple):
@@ -19,13 +20,6 @@ class Call(NamedTuple):
     """The flags that are given, of those that it heeds."""
 
 
-class Answer(NamedTuple):
-    """What a command prints, and its exit status."""
-
-    lines: list[str]
-    status: int = 0
-
-
 class Command(NamedTuple):
     """One row of the table."""
 
@@ -33,19 +27,18 @@ class Command(NamedTuple):
     help: str
     flags: tuple[str, ...]
     """The flags that it heeds, besides --version and --help. It refuses all others."""
-    run: Callable[[Call], Answer]
+    run: Callable[[Call], Outcome]
     argument: str = ""
     """What its words are called in the help. It is empty for a command that takes none."""
 
 
-def _repair(call: Call) -> Answer:
+def _repair(call: Call) -> Outcome:
     from . import repair
 
-    lines = repair.repair("dry-run" in call.flags)
-    return Answer(lines)
+    return repair.repair("dry-run" in call.flags)
 
 
-def _flush(call: Call) -> Answer:
+def _flush(call: Call) -> Outcome:
     from . import repair
 
     stale = "stale" in call.flags
@@ -53,34 +46,31 @@ def _flush(call: Call) -> Answer:
     if stale and force:
         what = "--stale spares the tunnels of a charon that runs, and --force does not"
         raise SettingsError(what, "leave one of them out")
-    lines = repair.flush(stale, force, "dry-run" in call.flags)
-    return Answer(lines)
+    return repair.flush(stale, force, "dry-run" in call.flags)
 
 
-def _prepare(call: Call) -> Answer:
+def _prepare(call: Call) -> Outcome:
     from ..settings.choose import settings_by_name
     from . import standing
 
     settings_of = settings_by_name(call.flags)
-    lines = standing.prepare(settings_of, call.connections, "dry-run" in call.flags)
-    return Answer(lines)
+    return standing.prepare(settings_of, call.connections, "dry-run" in call.flags)
 
 
-def _release(call: Call) -> Answer:
+def _release(call: Call) -> Outcome:
     from . import standing
 
-    lines = standing.release(call.connections, "dry-run" in call.flags)
-    return Answer(lines)
+    return standing.release(call.connections, "dry-run" in call.flags)
 
 
-def _check_config(call: Call) -> Answer:
+def _check_config(call: Call) -> Outcome:
     """It changes nothing, so its dry run is itself."""
     from ..settings.choose import chosen_file
     from .check_config import check
 
     file = chosen_file(call.flags)
     checked = check(file)
-    return Answer(checked.lines, checked.status)
+    return Outcome(checked.lines, status_of_lines=checked.status)
 
 
 COMMANDS = {

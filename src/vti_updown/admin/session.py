@@ -1,20 +1,40 @@
 """What a command for people works with: the kernel and the records.
 
+It looks at all of them without the lock, and then goes part by part. What it has seen is a hint
+only: each part is looked at again with the records locked. Between parts it gives them up, so that
+no event waits for a whole command. A part that fails stops no other.
+
 A dry run works with a copy of the records.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 from ..hook import caller as callers
 from ..hook.begin import Change
-from ..hook.run import adopt_lost, settle
+from ..hook.late import Turn, adopt_lost
+from ..hook.rehearse import notes_of_waiting
+from ..hook.run import done, settle, with_command
 from ..kernel.kernel import Kernel
-from ..objects.registry import commands
-from ..output import comments
+from ..objects.registry import Step, commands
+from ..output import comments, event_lines, refused
 from ..reconcile.reconcile import Result, ifnames_of, reconcile, steps_over, with_doubts
-from ..records.records import Records, opened, snapshot
+from ..records.records import Records, snapshot
+from ..records.storage import DatabaseError, RecordsError
 from ..text import Refusal
+from .outcome import Outcome
+
+PATIENCE_SECONDS = 30.0
+"""How long a person waits for the records. Nobody is held up by it."""
+HOLD_SECONDS = 0.1
+"""After how long the records are given up, once a part is done."""
+GIVE_WAY_SECONDS = 0.01
+"""How long they are left to others then. Who waits is woken, but must still take the lock."""
+
+T = TypeVar("T")
 
 
 class Session:
@@ -26,21 +46,111 @@ class Session:
     def __init__(
         self,
         kernel: Kernel,
-        records: Records,
+        charon: str,
         is_dry_run: bool,
     ) -> None:
         self.kernel = kernel
-        self.records = records
+        self._charon = charon
         self._is_dry_run = is_dry_run
+        self._turn = Turn(kernel, charon, done)
+        self._late: list[str] = []
+        self._commands: list[str] = []
+        self._notes: dict[str, None] = {}
+        self._errors: dict[str, Refusal] = {}
+        self._rehearsed_keys: set[str] = set()
 
-    def reconcile(self, keys: Iterable[str]) -> Result:
-        """The kernel follows the records over these keys."""
+    # What is found, and done
+
+    def look(self) -> Records:
+        """A copy of the records as they are now."""
+        copy = snapshot(self.kernel.identity())
+        adopt_lost(self._charon, copy, self.kernel)
+        return copy
+
+    def each(self, parts: Iterable[T], work: Callable[[T, Records], Result]) -> None:
+        """Does the work on each part, with the records locked, and notes what came of it."""
+        left = deque(parts)
         if self._is_dry_run:
-            return self._rehearsed(keys)
-        result = reconcile(keys, self.records, self.kernel)
-        return self._with_others(result)
+            copy = self.look()
+            while left:
+                self._attempt(left.popleft(), work, copy)
+            copy.close()
+            return
+        try:
+            while left:
+                self._hold(left, work)
+        except RecordsError as error:
+            self.note_error(error)
 
-    def settle(self, change: Change) -> Result:
+    def _hold(self, left: deque[T], work: Callable[[T, Records], Result]) -> None:
+        """Does the next parts, until others should have the records."""
+        with self._turn.records(PATIENCE_SECONDS) as records:
+            end = time.monotonic() + HOLD_SECONDS
+            is_due = False
+            while left and not is_due:
+                self._attempt(left.popleft(), work, records)
+                is_due = time.monotonic() > end
+        self._end_late()
+        if left:
+            time.sleep(GIVE_WAY_SECONDS)
+
+    def _attempt(
+        self,
+        part: T,
+        work: Callable[[T, Records], Result],
+        records: Records,
+    ) -> None:
+        try:
+            result = self._with_room(part, work, records)
+        except (Refusal, OSError) as error:
+            records.rollback()
+            self.note_error(refused(error))
+            return
+        self._note(result)
+
+    def _with_room(
+        self,
+        part: T,
+        work: Callable[[T, Records], Result],
+        records: Records,
+    ) -> Result:
+        try:
+            return work(part, records)
+        except DatabaseError as error:
+            records.recover(error)
+        adopt_lost(self._charon, records, self.kernel)
+        return work(part, records)
+
+    def begin(self) -> None:
+        """Does what waits for the records. Raises RecordsError if they cannot be had."""
+        if self._is_dry_run:
+            for note in notes_of_waiting(self.kernel):
+                self.note(note)
+            return
+        with self._turn.records(PATIENCE_SECONDS) as records:
+            adopt_lost(self._charon, records, self.kernel)
+        self._end_late()
+
+    def _end_late(self) -> None:
+        """Runs the users' commands of the late events, and notes what is said of them."""
+        for ended in self._turn.ended:
+            whole = with_command(ended)
+            report = whole.report
+            lines = event_lines(report.lines, report.error, whole.environ)
+            self._late += comments(lines)
+        self._turn.ended.clear()
+
+    # What a part does
+
+    def reconcile(self, keys: Iterable[str], records: Records) -> Result:
+        """The kernel follows the records over these keys."""
+        keys = list(keys)
+        if self._is_dry_run:
+            return self._rehearsed(keys, records)
+        result = reconcile(keys, records, self.kernel)
+        return _of_its_own(result, keys)
+
+    def settle(self, change: Change, records: Records) -> Result:
         """The kernel follows a change.
 
         Raises Refusal, with all as it was before, if a step of its own is refused.
@@ -49,76 +159,85 @@ class Session:
             result = settle(
                 change,
                 callers.BY_HAND,
-                self.records,
+                records,
                 self.kernel,
             )
-            return self._with_others(result)
-        references = self.records.references
+            if result.refused is not None:
+                raise result.refused
+            return _of_its_own(result, change.keys)
         keys = list(change.keys)
         for number in change.replaces:
-            keys += references.end(number)
-        return self._rehearsed(keys)
+            keys += records.references.end(number)
+        return self._rehearsed(keys, records)
 
-    def _rehearsed(self, keys: Iterable[str]) -> Result:
-        """The steps that would be taken, as if each were."""
-        with_lost = with_doubts(keys, self.records, self.kernel)
-        steps = steps_over(with_lost, self.records)
-        result = Result(
-            steps,
-            ifnames_of(steps, self.records),
-            notes=[],
-            failures=[],
-            refused=None,
-            foreign=frozenset(),
-        )
-        return self._with_others(result)
+    def _rehearsed(self, keys: Iterable[str], records: Records) -> Result:
+        """The steps that would be taken, as if each were, without those of the parts before."""
+        with_lost = with_doubts(keys, records, self.kernel)
+        found = steps_over(with_lost, records)
+        steps = [step for step in found if step.object.key not in self._rehearsed_keys]
+        self._rehearsed_keys |= {step.object.key for step in steps}
+        records.commit()
+        return nothing_failed(steps, ifnames_of(steps, records))
 
-    def _with_others(self, result: Result) -> Result:
-        """With what is said of links of another vti-updown, which no command changes."""
+    # What is printed
+
+    def note(self, text: str) -> None:
+        self._notes[text] = None
+
+    def note_error(self, error: Refusal) -> None:
+        """Each is said once."""
+        self._errors.setdefault(error.message, error)
+
+    def _note(self, result: Result) -> None:
+        for step in result.steps:
+            key = step.object.key
+            if key not in result.foreign and key not in result.failed:
+                self._commands += commands(step, result.ifnames)
+        for note in result.notes:
+            self.note(note)
+        for failure in result.failures:
+            error = Refusal(failure, "run it again, as root", 1)
+            self.note_error(error)
+
+    def outcome(self, nothing: str) -> Outcome:
+        """The commands that the steps stood for, or `nothing`; what to tell, and what failed."""
+        lines = self._late + self._commands
+        if not self._commands and not self._errors:
+            lines.append(nothing)
         self.kernel.look_for_others()
-        return result._replace(notes=result.notes + self.kernel.left_alone())
+        for note in self.kernel.left_alone():
+            self.note(note)
+        lines += comments(self._notes)
+        return Outcome(lines, list(self._errors.values()))
+
+
+def _of_its_own(result: Result, keys: Iterable[str]) -> Result:
+    """Without what failed of other parts, which is said with those."""
+    if result.failed.isdisjoint(keys):
+        return result._replace(failures=[])
+    return result
+
+
+def nothing_failed(steps: Sequence[Step] = (), ifnames: dict[str, str] | None = None) -> Result:
+    """A result with these steps."""
+    return Result(
+        list(steps),
+        ifnames or {},
+        notes=[],
+        failures=[],
+        refused=None,
+        foreign=frozenset(),
+    )
 
 
 @contextmanager
 def session(is_dry_run: bool) -> Iterator[Session]:
-    """A session with the records locked, and made anew if they were lost.
+    """A session, in which all is done that waited for the records.
 
     Raises Refusal if they cannot be had.
     """
-    with closing(Kernel()) as kernel, _records(kernel, is_dry_run) as records:
-        charon = callers.charon()
-        adopt_lost(charon, records, kernel)
-        yield Session(kernel, records, is_dry_run)
-
-
-def _records(kernel: Kernel, is_dry_run: bool) -> AbstractContextManager[Records]:
-    namespace = kernel.identity()
-    if not is_dry_run:
-        return opened(namespace)
-    copy = snapshot(namespace)
-    return closing(copy)
-
-
-def printed(result: Result, nothing: str) -> list[str]:
-    """The commands that the steps stood for, or `nothing`.
-
-    Raises Refusal if something could not be done.
-    """
-    _refuse_if_failed(result)
-    lines: list[str] = []
-    for step in result.steps:
-        key = step.object.key
-        if key not in result.foreign:
-            lines += commands(step, result.ifnames)
-    if not lines:
-        lines = [nothing]
-    return lines + comments(result.notes)
-
-
-def _refuse_if_failed(result: Result) -> None:
-    if not result.failures:
-        return
-    what, *others = result.failures
-    if others:
-        what = f"{what} (and {len(others)} more)"
-    raise Refusal(what, "run it again, as root", 1)
+    charon = callers.charon()
+    with closing(Kernel()) as kernel:
+        work = Session(kernel, charon, is_dry_run)
+        work.begin()
+        yield work

@@ -11,16 +11,21 @@ from ..event import Event, Mark, Selector
 from ..hook import caller as callers
 from ..hook.ask import Ask
 from ..hook.begin import Change, Move
+from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.route import Route
-from ..output import comments
+from ..reconcile.reconcile import Result
 from ..records.matching import Caller
 from ..records.matching import caller as caller_of
+from ..records.records import Records
+from ..records.references import References
 from ..settings.table import Settings
 from ..text import Refusal, shown
 from ..wishes.plan import Plan, plan
-from .session import Session, printed, session
+from .outcome import Outcome
+from .session import Session, session
+from .tunnels import tunnels
 
 EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -32,27 +37,43 @@ def prepare(
     settings_of: SettingsByName,
     connections: Collection[str],
     is_dry_run: bool = False,
-) -> list[str]:
+) -> Outcome:
     """Sets up what stands while no CHILD_SA does.
 
-    It does so for these connections or, with none, for all whose `when_down` says so. Returns the
-    lines to print. Raises Refusal, with nothing changed, for a connection that cannot be prepared.
-    It also does so if the records cannot be had, or the kernel refuses.
+    It does so for these connections or, with none, for all whose `when_down` says so. One that
+    cannot be prepared is left as it was, and the others are prepared. Raises Refusal if the records
+    cannot be had.
     """
     names = list(connections)
     if not names:
         names = _names_that_stand(settings_of)
-    for name in names:
-        _refuse_what_cannot_stand(name, settings_of)
     with session(is_dry_run) as work:
-        preparation = _Preparation(work)
-        for name in names:
-            settings = settings_of[name]
-            preparation.add(name, settings)
-        change = preparation.change()
-        result = work.settle(change)
-        lines = printed(result, "nothing to prepare")
-        return lines + comments(preparation.notes)
+
+        def stand(name: str, records: Records) -> Result:
+            settings = _settings_that_stand(name, settings_of)
+            try:
+                return _prepared(name, settings, work, records)
+            except Refusal as refusal:
+                what = f"{shown(name)}: {refusal.message}"
+                raise Refusal(what, refusal.hint, refusal.status) from None
+
+        work.each(names, stand)
+        return work.outcome("nothing to prepare")
+
+
+def _prepared(
+    name: str,
+    settings: Settings,
+    work: Session,
+    records: Records,
+) -> Result:
+    preparation = _Preparation(work.kernel, records)
+    preparation.add(name, settings)
+    change = preparation.change()
+    result = work.settle(change, records)
+    for note in preparation.notes:
+        work.note(note)
+    return result
 
 
 def _names_that_stand(settings_of: SettingsByName) -> list[str]:
@@ -63,7 +84,8 @@ def _names_that_stand(settings_of: SettingsByName) -> list[str]:
     return names
 
 
-def _refuse_what_cannot_stand(name: str, settings_of: SettingsByName) -> None:
+def _settings_that_stand(name: str, settings_of: SettingsByName) -> Settings:
+    """Raises Refusal if there are none."""
     settings = settings_of.get(name)
     if settings is None:
         what = f"the settings have no table [connection.{shown(name)}]"
@@ -71,6 +93,7 @@ def _refuse_what_cannot_stand(name: str, settings_of: SettingsByName) -> None:
     if settings.when_down == "remove":
         what = f"{shown(name)}: when_down is remove, so nothing stands"
         raise Refusal(what, "make it keep or block in the settings")
+    return settings
 
 
 class _Planned(NamedTuple):
@@ -86,10 +109,11 @@ class _Planned(NamedTuple):
 
 
 class _Preparation:
-    """What `prepare` changes in the records, connection by connection."""
+    """What `prepare` changes in the records for one connection."""
 
-    def __init__(self, work: Session) -> None:
-        self._work = work
+    def __init__(self, kernel: Kernel, records: Records) -> None:
+        self._kernel = kernel
+        self._records = records
         self._own: list[str] = []
         self._adds: list[int] = []
         self._replaces: list[int] = []
@@ -99,8 +123,8 @@ class _Preparation:
         """What to tell the user."""
 
     def add(self, name: str, settings: Settings) -> None:
-        """Records what is to stand for a connection. Raises Refusal if nothing can."""
-        references = self._work.records.references
+        """Records what is to stand for the connection. Raises Refusal if nothing can."""
+        references = self._records.references
         for planned in self._planned(name, settings):
             caller = planned.caller
             standing = planned.plan.standing
@@ -130,32 +154,25 @@ class _Preparation:
         for family in (4, 6):
             event = _event_asleep(name, settings, family)
             caller = caller_of(callers.BY_HAND, event)
-            wished = self._plan(name, event, caller, settings)
+            wished = self._plan(event, caller, settings)
             one_family = _Planned(caller, wished)
             if one_family.stands:
                 planned.append(one_family)
         if not planned:
-            what = f"{shown(name)}: there is no route to block"
-            raise Refusal(what, "list its routes in the settings")
+            raise Refusal("there is no route to block", "list its routes in the settings")
         self.notes += _notes_of(name, settings, planned)
         return planned
 
     def _plan(
         self,
-        name: str,
         event: Event,
         caller: Caller,
         settings: Settings,
     ) -> Plan:
-        records = self._work.records
-        ask = Ask(caller, settings, records, self._work.kernel)
-        try:
-            wished = plan(event, settings, ask)
-        except Refusal as refusal:
-            what = f"{shown(name)}: {refusal.message}"
-            raise Refusal(what, refusal.hint, refusal.status) from None
+        ask = Ask(caller, settings, self._records, self._kernel)
+        wished = plan(event, settings, ask)
         for old, new in wished.moved:
-            self._moved[old, new] = records.move(old.key, new)
+            self._moved[old, new] = self._records.move(old.key, new)
         return wished
 
 
@@ -214,24 +231,66 @@ def _whole_mark(value: int | None) -> Mark | None:
 def release(
     connections: Collection[str],
     is_dry_run: bool = False,
-) -> list[str]:
+) -> Outcome:
     """Lets go of what stands while no CHILD_SA does.
 
-    It does so for these connections or, with none, for all. What is up stays up. Returns the lines
-    to print. Raises Refusal, with nothing changed, for a connection that nothing stands for.
+    It does so for these connections or, with none, for all. What is up stays up. Raises Refusal,
+    with nothing changed, for a connection that nothing stands for.
     """
+    released = {shown(connection) for connection in connections}
     with session(is_dry_run) as work:
-        references = work.records.references
-        standing = references.stood()
+        copy = work.look()
+        standing = copy.references.stood()
         names = {name for _, name in standing}
-        released = {shown(connection) for connection in connections}
         _refuse_unknown(connections, names)
-        keys: list[str] = []
-        for number, name in standing:
-            if not released or name in released:
-                keys += references.end(number)
-        result = work.reconcile(keys)
-        return printed(result, "nothing to release")
+        numbers = _numbers_of(released, copy.references)
+        parts = tunnels(numbers, copy.references)
+        copy.close()
+
+        def let_go(numbers: list[int], records: Records) -> Result:
+            still = _numbers_of(released, records.references)
+            stands = [number for number in numbers if number in still]
+            return _let_go(stands, work, records)
+
+        work.each(parts, let_go)
+        return work.outcome("nothing to release")
+
+
+def _numbers_of(released: Collection[str], references: References) -> list[int]:
+    """The references that stand for these connections, or with none, for any."""
+    numbers = []
+    for number, name in references.stood():
+        if not released or name in released:
+            numbers.append(number)
+    return numbers
+
+
+def _let_go(
+    numbers: list[int],
+    work: Session,
+    records: Records,
+) -> Result:
+    """Takes away what these wish for. Each stays, without a wish, until that has gone.
+
+    So what could not be taken away can be released once more.
+    """
+    references = records.references
+    keys: list[str] = []
+    for number in numbers:
+        keys += references.drop_wishes(number) or _left_over(records)
+    result = work.reconcile(keys, records)
+    if result.failed.isdisjoint(keys):
+        for number in numbers:
+            references.end(number)
+        records.commit()
+    return result
+
+
+def _left_over(records: Records) -> list[str]:
+    """The keys of what could not be taken away when it was released before."""
+    unsure = records.applied.unsure()
+    wished = records.references.wished(unsure)
+    return [key for key in unsure if key not in wished]
 
 
 def _refuse_unknown(connections: Collection[str], names: set[str]) -> None:

@@ -20,6 +20,7 @@ from .context import EventContext
 TYPE_CHECKING = False  # a `down` needs no plan, so it does without what makes one
 if TYPE_CHECKING:
     from ..wishes.plan import Plan
+    from .ask import Ask
 
 Move = tuple[Link, Link]
 """A link before and after its endpoints change."""
@@ -36,6 +37,8 @@ class Change(NamedTuple):
     """The keys that the reference wishes for, or did."""
     adds: tuple[int, ...] = ()
     """The references that came: its own, and what stands while there is no CHILD_SA."""
+    blocks: int | None = None
+    """The one of these that stays even if the `up` fails: nothing else stands in the way yet."""
     replaces: tuple[int, ...] = ()
     """References that go once this one stands."""
     moved: tuple[Move, ...] = ()
@@ -64,20 +67,25 @@ def begin_up(context: EventContext) -> Change:
     for old, new in wished.moved:
         on_moved += records.move(old.key, new)
     replaces = references.standing(caller)
+    is_missing = _is_missing(wished.standing, context)
     if not caller.charon:
         replaces += references.equal(caller)
     command = _command("down", settings)
     number = references.add(caller, wished.wishes, command)
     records.unique_ids.learn(caller)
     adds = [number]
+    blocks = None
     if wished.standing:
-        standing = _stand(context, settings, wished)
+        standing = _stand(context, settings, wished.standing)
         adds.append(standing)
+        if settings.when_down == "block" and is_missing:
+            blocks = standing
     return Change(
         keys=own + stale + on_moved,
         reference=number,
         own=tuple(own),
         adds=tuple(adds),
+        blocks=blocks,
         replaces=tuple(replaces),
         moved=wished.moved,
         notes=wished.notes,
@@ -103,28 +111,74 @@ def _command(setting: str, settings: Settings) -> str:
 
 def _planned(context: EventContext, settings: Settings) -> "Plan":
     from ..wishes.plan import plan
+
+    ask = _ask(context, settings)
+    return plan(context.event, settings, ask)
+
+
+def _ask(context: EventContext, settings: Settings) -> "Ask":
     from .ask import Ask
 
-    ask = Ask(
+    return Ask(
         context.caller,
         settings,
         context.records,
         context.kernel,
     )
-    return plan(context.event, settings, ask)
+
+
+def begin_failed_up(context: EventContext) -> list[str]:
+    """Records an `up` that failed: its `down` will come, and must not end another's reference.
+
+    Returns the keys of what is blocked all the same, as `when_down` says.
+    """
+    caller = context.caller
+    records = context.records
+    if caller.charon != callers.BY_HAND:
+        records.references.add(caller, ())
+        records.unique_ids.learn(caller)
+    try:
+        settings = context.load_settings(context.event)
+        blocking = _blocking(context, settings)
+    except Refusal:
+        return []  # Nobody knows what to block.
+    if not _is_missing(blocking, context):
+        return []
+    _stand(context, settings, blocking)
+    return _keys_of(blocking)
+
+
+def _blocking(context: EventContext, settings: Settings) -> tuple[Object, ...]:
+    """What keeps packets from going another way. Raises Refusal if that cannot be known."""
+    if settings.when_down != "block":
+        return ()
+    from ..wishes.plan import blocking
+
+    ask = _ask(context, settings)
+    return blocking(context.event, settings, ask)
+
+
+def _is_missing(standing: Iterable[Object], context: EventContext) -> bool:
+    """Whether something of this does not stand yet for this caller."""
+    references = context.records.references
+    stood: list[Object] = []
+    for number in references.standing(context.caller):
+        stood += references.wishes(number)
+    known = _keys_of(stood)
+    return any(key not in known for key in _keys_of(standing))
 
 
 def _stand(
     context: EventContext,
     settings: Settings,
-    wished: "Plan",
+    standing: Iterable[Object],
 ) -> int:
     """Records what stands while there is no CHILD_SA, and returns the number of its reference."""
     from .ask import held_as
 
     name = held_as(context.event.connection, settings)
     references = context.records.references
-    return references.stand(name, context.caller, wished.standing)
+    return references.stand(name, context.caller, standing)
 
 
 def _keys_of(wishes: Iterable[Object]) -> list[str]:
@@ -253,7 +307,7 @@ def _give_up(context: EventContext) -> Change | None:
     if not numbers:
         return None
     if wished.standing and not references.standing(context.caller):
-        _stand(context, settings, wished)  # It was lost, too.
+        _stand(context, settings, wished.standing)  # It was lost, too.
     on_links: list[str] = []
     for wish in wished.wishes:
         if not isinstance(wish, Link | Sysctl):

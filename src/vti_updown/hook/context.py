@@ -1,6 +1,6 @@
 """An event, who called, and what it is worked on with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from ..event import Event
 from ..kernel.kernel import Kernel
@@ -8,12 +8,25 @@ from ..named_tuple import NamedTuple
 from ..records.matching import Caller
 from ..records.records import Records
 from ..settings.table import Settings
+from .flags import FlagsGiven
 
 LoadSettings = Callable[[Event], Settings]
 """Reads the settings of an event's connection, or raises Refusal.
 
 A `down` needs them only if its `up` is on no record.
 """
+
+
+class Call(NamedTuple):
+    """One call of the hook: the event, and all else that is known before anything is waited for."""
+
+    event: Event
+    charon: str
+    """Who called. It may be gone by the time that the records are free."""
+    flags: FlagsGiven
+    environ: Mapping[str, str]
+    words: Sequence[str]
+    """The command line, of which the flags are made."""
 
 
 class EventContext(NamedTuple):

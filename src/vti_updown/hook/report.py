@@ -26,6 +26,8 @@ class Report(NamedTuple):
     """The user's, to be run at the end, as `user_command` writes it."""
     ifname: str = ""
     """The name of the event's link."""
+    error: Exception | None = None
+    """Why the event could not be done. It is said before the lines."""
 
     def with_warning(self, warning: str, hint: str = "") -> "Report":
         """`hint` is what to do, if the warning does not say so behind its last semicolon."""
@@ -33,6 +35,14 @@ class Report(NamedTuple):
         if hint:
             more = said("warning: ", warning, hint)
         return self._replace(lines=self.lines + more)
+
+
+def failed(error: Exception, lines: Iterable[str] = ()) -> Report:
+    """What is said of an event that could not be done."""
+    status = 1
+    if isinstance(error, Refusal):
+        status = error.status
+    return Report(list(lines), status, error=error)
 
 
 class FormerLink(NamedTuple):
@@ -126,7 +136,8 @@ def _said_of_down(
         unique_id = f"unique ID {event.unique_id}"
         return f"{name}: nothing is up for this {event.verb} ({unique_id})"
     if former is None:
-        return f"{name}: its up had failed, nothing to take away"
+        head = f"{name}: its up had failed, nothing to take away"
+        return fitted(head, _blocked(context))
     link = former.link
     holders = records.references.holders(link.key)
     others = [holder for holder in holders if holder.charon != STANDING]
@@ -164,6 +175,15 @@ def _said_of_held(
         if gone.summary:
             removed.append(f"without {gone.summary}")
     return fitted(head, removed)
+
+
+def report_blocked(context: EventContext) -> list[str]:
+    """What is said after the error of an `up` that failed."""
+    blocked = _blocked(context)
+    if not blocked:
+        return []
+    name = in_head(context.event.connection)
+    return [fitted(f"{name}: as when_down says", blocked)]
 
 
 def _blocked(context: EventContext) -> list[str]:

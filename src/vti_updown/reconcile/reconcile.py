@@ -384,8 +384,9 @@ def steps_over(keys: Keys, records: Records) -> list[Step]:
     """The difference over `keys`."""
     applied = records.applied.of(keys)
     wished = records.references.wished(keys)
-    for key in records.unreadable.difference(wished):
-        applied.pop(key, None)  # Somebody may wish for it, so it stays as it is.
+    not_wished = [key for key in applied if key not in wished]
+    for key in records.references.unclear(not_wished):
+        del applied[key]  # Somebody wishes for it, and nobody knows how. So it stays as it is.
     beside = _beside(applied, wished, records)
     borrowed = _borrowed_links(applied, records)
     return difference(applied, wished, beside, borrowed)

@@ -55,6 +55,10 @@ class AppliedObjects:
         )
         return died + failed
 
+    def unsure(self) -> list[str]:
+        """The keys of all that is in doubt, or could not be done."""
+        return self._keys("SELECT key FROM applied WHERE NOT sure")
+
     def faults(self, keys: Iterable[str]) -> dict[str, str]:
         """What was said of the keys for which something could not be done."""
         ask = "SELECT fault FROM applied WHERE key = ? AND fault IS NOT NULL"

@@ -80,6 +80,7 @@ CREATE TABLE known (
     became INTEGER NOT NULL DEFAULT 0,        -- its next ID, as far as we could tell
     PRIMARY KEY (charon, unique_id, identity)
 ) WITHOUT ROWID;
+CREATE TABLE late (name TEXT PRIMARY KEY) WITHOUT ROWID; -- done, though its file is there still
 """
 
 
@@ -90,6 +91,10 @@ class Records:
         self._file = file
         self.is_damaged = False
         """Whether there were records that could not be read."""
+        self.late = ""
+        """The name of the late event that is being done, if one is. The next commit says that it
+        was done, so that no death makes it be done twice.
+        """
         self._use(database)
 
     def _use(self, database: sqlite3.Connection) -> None:
@@ -109,10 +114,7 @@ class Records:
             raise DatabaseError(f"records of version {version}")
         database.execute("BEGIN IMMEDIATE")
         self.unreadable: set[str] = set()
-        """The keys of what is on record and cannot be read, as far as somebody asked.
-
-        What somebody wishes for in words that we cannot read stays as it is.
-        """
+        """The keys of what is on record and cannot be read, as far as somebody asked."""
         self.unique_ids = UniqueIds(database)
         self.references = References(database, self.unique_ids, self.unreadable)
         self.applied = AppliedObjects(database, self.unreadable)
@@ -142,6 +144,8 @@ class Records:
 
     def commit(self) -> None:
         """Writes what has changed, and goes on with the next change."""
+        if self.late:
+            self._db.execute("INSERT OR IGNORE INTO late VALUES (?)", (self.late,))
         self._db.execute("COMMIT")
         self._db.execute("BEGIN IMMEDIATE")
 
@@ -154,6 +158,16 @@ class Records:
     def close(self) -> None:
         """Drops what was not committed."""
         self._db.close()
+
+    # Late events
+
+    def late_done(self) -> set[str]:
+        """The names of the late events that were done."""
+        return {name for (name,) in self._db.execute("SELECT name FROM late")}
+
+    def forget_late(self, name: str) -> None:
+        """The file of a late event is gone."""
+        self._db.execute("DELETE FROM late WHERE name = ?", (name,))
 
     # What is about several tables
 

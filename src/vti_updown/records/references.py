@@ -143,6 +143,10 @@ class References:
         ask = "SELECT number, connection FROM reference WHERE charon = ?"
         return list(self._db.execute(ask, (STANDING,)))
 
+    def every(self) -> list[tuple[int, str]]:
+        """Every reference, and the charon that it is of."""
+        return list(self._db.execute("SELECT number, charon FROM reference ORDER BY number"))
+
     def lives(self, caller: Caller) -> list[Life]:
         """The references that a `down` may mean: those of the same charon and identity."""
         rows = self._db.execute(
@@ -229,6 +233,16 @@ class References:
             if not newest.leaves_open:
                 break
         return newest
+
+    def unclear(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that somebody wishes for in words that cannot be read."""
+        ask = "SELECT 1 FROM wish WHERE key = ? LIMIT 1"
+        unclear = []
+        for key in keys:
+            is_wished = self._db.execute(ask, (key,)).fetchone() is not None
+            if is_wished and self._newest(key) is None:
+                unclear.append(key)
+        return unclear
 
     def wished_beside(self, key: str) -> list[str]:
         """All keys of the references that wish for `key`: for a link's, what is to stand on it."""

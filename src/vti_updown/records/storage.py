@@ -17,10 +17,11 @@ from .. import state
 from ..text import Refusal
 
 DIRECTORY = state.DIRECTORY
-LOCK_SECONDS = 30
+LOCK_SECONDS = 5.0
 """How long an event waits for another.
 
-charon keeps a worker thread and the IKE_SA waiting meanwhile.
+charon answers no peer meanwhile. An event that does not get the records is written down: see
+`late.py`.
 """
 LOCK_FIELDS = 6
 """How many fields a line of /proc/locks has at least, up to the inode."""
@@ -38,6 +39,15 @@ class RecordsError(Refusal):
         super().__init__(message, hint, 1)
 
 
+class HeldError(RecordsError):
+    """Another process has held the records all the time that was waited."""
+
+    def __init__(self, holder: str, seconds: float) -> None:
+        self.holder = holder
+        what = f"{holder} has held our records for {seconds:g} s"
+        super().__init__(what, f"see what it does; kill {holder} if it hangs")
+
+
 class StorageError(RecordsError):
     """The records cannot be kept where they should be.
 
@@ -49,7 +59,7 @@ class StorageError(RecordsError):
 def locked(directory: str, namespace: str, seconds: float) -> Iterator[None]:
     """Holds the lock of a namespace's records meanwhile, and makes files for us alone.
 
-    Raises RecordsError where it is not to be had within `seconds`, and StorageError where the
+    Raises HeldError where it is not to be had within `seconds`, and StorageError where the
     directory cannot be written.
     """
     old_mask = os.umask(0o077)
@@ -176,12 +186,16 @@ def _time_up(_number: int, _frame: FrameType | None) -> None:
 def take_lock(lock: int, seconds: float) -> None:
     """Takes the lock; the kernel wakes waiters in their order.
 
-    Raises RecordsError after `seconds`, naming the holder.
+    Raises HeldError after `seconds`, naming the holder. With 0 it does not wait.
     """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
     except BlockingIOError:
-        _wait_for_lock(lock, seconds)
+        pass
+    if not seconds:
+        raise HeldError(_holder(lock), seconds)
+    _wait_for_lock(lock, seconds)
 
 
 def _wait_for_lock(lock: int, seconds: float) -> None:
@@ -189,13 +203,13 @@ def _wait_for_lock(lock: int, seconds: float) -> None:
     old = signal.signal(signal.SIGALRM, _time_up)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     except _TimeUpError:
-        holder = _holder(lock)
-        what = f"{holder} has held our records for {seconds:g} s"
-        raise RecordsError(what, f"see what it does; kill {holder} if it hangs") from None
+        raise HeldError(_holder(lock), seconds) from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
 
 

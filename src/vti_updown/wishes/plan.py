@@ -113,6 +113,21 @@ def _in_one_namespace(settings: Settings, ask: Questions) -> Settings:
     return settings._replace(netns=netns)
 
 
+def blocking(
+    event: Event,
+    settings: Settings,
+    ask: Questions,
+) -> tuple[Object, ...]:
+    """What keeps packets from going another way, as far as settings and event tell it.
+
+    There may be no plan otherwise. Raises PlanError if it cannot be known.
+    """
+    settings = _in_one_namespace(settings, ask)
+    ways, _ = routes.ways(event, settings, ask)
+    rules = routes.rules(ways, event)
+    return tuple(_blocking(ways, rules, settings.netns or ""))
+
+
 def _moved(named: list[link_wishes.NamedLink]) -> list[tuple[Link, Link]]:
     """Our links that are to be changed into these: before and after."""
     moved = []
@@ -205,18 +220,22 @@ def _standing(
     settings: Settings,
 ) -> list[Object]:
     if settings.when_down == "block":
-        return _blocking(parts, ways)
+        link, *_ = parts.links
+        return _blocking(ways, parts.rules, link.netns)
     if settings.when_down == "keep":
         return _lasting(parts, virtual_ips)
     return []
 
 
-def _blocking(parts: _Parts, ways: Ways) -> list[Object]:
+def _blocking(
+    ways: Ways,
+    rules: list[Rule],
+    netns: str,
+) -> list[Object]:
     """What keeps packets from going another way."""
-    link, *_ = parts.links
-    blocked = [way.blocked(link.netns) for way in ways]
+    blocked = [way.blocked(netns) for way in ways]
     different = dict.fromkeys(blocked)
-    return [*different, *parts.rules]
+    return [*different, *rules]
 
 
 def _lasting(parts: _Parts, virtual_ips: IPs) -> list[Object]:
