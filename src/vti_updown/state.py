@@ -57,10 +57,22 @@ def _derived(directory: str) -> int:
     """
     import zlib  # only the first event needs it
 
-    place = directory if os.path.ismount(directory) else os.path.dirname(directory)
+    place = directory if _is_mount(directory) else os.path.dirname(directory)
     try:
         status = os.stat(place)
     except OSError:
         return 0
     identity = f"{status.st_dev} {status.st_ino}"
     return zlib.crc32(identity.encode()) % (1 << NUMBER_BITS)
+
+
+def _is_mount(directory: str) -> bool:
+    """Whether something is mounted there, by proc(5), /proc/PID/mountinfo.
+
+    os.path.ismount() sees no bind mount from the same file system.
+    """
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            return any(mount.split()[4] == directory for mount in mounts)
+    except OSError:
+        return False

@@ -1,6 +1,5 @@
 """Two vti-updowns in one network namespace: whose is what, seen on a kernel made of paper."""
 
-import os
 from collections.abc import Callable
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
@@ -236,7 +235,7 @@ def test_a_directory_that_is_a_mount_is_a_state(
     directory = tmp_path / "vti-updown"
     directory.mkdir()
     below = state.group(str(directory))
-    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(directory))
+    monkeypatch.setattr(state, "_is_mount", lambda path: path == str(directory))
     assert state.group(str(directory)) != below
 
 
@@ -248,7 +247,7 @@ def test_who_shares_the_directory_shares_the_group(
     directory.mkdir()
     on_the_host = state.group(str(directory))
     state.keep(str(directory))
-    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(directory))
+    monkeypatch.setattr(state, "_is_mount", lambda path: path == str(directory))
     assert state.group(str(directory)) == on_the_host
 
 
