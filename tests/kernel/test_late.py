@@ -148,12 +148,37 @@ def test_a_holder_that_goes_on_does_what_came_meanwhile(machine, monkeypatch):
     assert not view().against(before)
 
 
+def test_two_that_wait_at_once_are_both_done(machine, monkeypatch):
+    """Two charons call; each is written down, and the holder that hung is killed."""
+    before = view()
+    machine.up(*NET)
+    holder = stopped(machine, monkeypatch, 1, "up-client", "--route", "10.4.0.0/16", **MOON)
+    calls: list[tuple[str, dict[str, object]]] = [("down-client", {}), ("up-client", STAR)]
+    hooks = [
+        fork(functools.partial(cli.hook, NET, environment(verb, **changed)))
+        for verb, changed in calls
+    ]
+    for hook in hooks:
+        os.waitpid(hook, 0)
+    assert len(late_files()) == 2
+    kill(holder)
+    machine.event("down-client", **NOBODY)
+    assert late_files() == [] and "10.2.0.0/16" in machine.routes("vti2")[0]
+    machine.down(**STAR)
+    machine.down(**MOON)
+    assert not view().against(before)
+
+
 # Deaths
 
 
-@pytest.mark.parametrize(
-    "order", list(itertools.permutations(("charon", "hook", "holder"))), ids="-".join
-)
+def orders():
+    """Of three deaths. All but the first are slow."""
+    for number, order in enumerate(itertools.permutations(("charon", "hook", "holder"))):
+        yield pytest.param(order, id="-".join(order), marks=pytest.mark.slow if number else ())
+
+
+@pytest.mark.parametrize("order", list(orders()))
 @pytest.mark.parametrize("verb", ["up-client", "down-client"])
 def test_deaths_in_every_order_around_the_lock(machine, monkeypatch, order, verb):
     """A hook waits for the records. It, its charon and the holder die one after the other."""
@@ -196,7 +221,10 @@ def wait_for_waiter(pid):
     raise AssertionError("it does not wait")
 
 
-@pytest.mark.parametrize("point", range(0, 24, 3))
+@pytest.mark.parametrize(
+    "point",
+    [6, *(pytest.param(point, marks=pytest.mark.slow) for point in range(0, 24, 3) if point != 6)],
+)
 def test_one_that_does_what_waits_may_die_at_any_change(machine, point):
     """The next event does the rest, and nothing twice."""
     before = view()

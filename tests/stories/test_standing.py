@@ -283,6 +283,18 @@ def test_prepare_does_each_connection_by_itself(story: Story) -> None:
     """)
 
 
+def test_prepare_is_not_stopped_by_a_wrong_value_of_another(story: Story) -> None:
+    """The file is read table by table."""
+    story.settings(TWO.replace('vrf = "gone"', "mtu = 9"))
+    assert story.prepare() == told("""
+        ip route add unreachable 10.2.0.0/16 proto 50 metric 4294967295
+        ip -6 route add unreachable fd00:2::/48 proto 50 metric 4294967295
+        ip route add unreachable 10.8.0.0/16 proto 50 metric 4294967295
+        error: vti-updown.toml [connection.sick] mtu = 9 is not a number from 68 to 65535; write mtu = 1400
+        exit status: 2
+    """)
+
+
 def test_prepare_leaves_what_stood_for_one_that_fails(story: Story) -> None:
     """A step of its own is refused, and the next connection is prepared."""
     story.settings(TWO.replace('vrf = "gone"', ""))

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from support.events import environment
+from vti_updown import cli
 from vti_updown.admin import session
 from vti_updown.event import parse
 from vti_updown.hook import caller as callers
@@ -254,6 +255,22 @@ def host(directory: str, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host(directory, monkeypatch)
     made.event(0)
     return made
+
+
+def test_the_caller_is_known_before_anything_is_waited_for(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """charon dies while its hook waits. Its event is its own all the same, and not nobody's."""
+    above = iter(["7@8"])
+    monkeypatch.setattr(callers, "charon", lambda: next(above, ""))
+    with host.held():
+        assert cli.hook([], environment("down-client")) == 1
+    (name,) = host.waiting()
+    assert LateEvents(1, host.directory).read(name).charon == "7@8"
+    host.event(3)
+    with closing(sqlite3.connect(f"{host.directory}/1.sqlite")) as database:
+        rows = database.execute("SELECT charon FROM reference WHERE connection = 'gw'")
+        assert list(rows) == [("7@8",)]
 
 
 POINTS = 12

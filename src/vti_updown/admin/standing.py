@@ -20,7 +20,7 @@ from ..records.matching import Caller
 from ..records.matching import caller as caller_of
 from ..records.records import Records
 from ..records.references import References
-from ..settings.table import Settings
+from ..settings.table import Settings, SettingsError
 from ..text import Refusal, shown
 from ..wishes.plan import Plan, plan
 from .outcome import Outcome
@@ -29,8 +29,8 @@ from .tunnels import tunnels
 
 EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
-SettingsByName = Mapping[str, Settings]
-"""The settings of each table that is one connection's, by the connection's name."""
+SettingsByName = Mapping[str, Settings | SettingsError]
+"""The settings of each table that is one connection's, or its fault, by the connection's name."""
 
 
 def prepare(
@@ -79,7 +79,8 @@ def _prepared(
 def _names_that_stand(settings_of: SettingsByName) -> list[str]:
     names = []
     for name, settings in settings_of.items():
-        if settings.when_down != "remove":
+        # Nobody knows what a table that is wrong says, so that is told.
+        if isinstance(settings, SettingsError) or settings.when_down != "remove":
             names.append(name)
     return names
 
@@ -90,6 +91,8 @@ def _settings_that_stand(name: str, settings_of: SettingsByName) -> Settings:
     if settings is None:
         what = f"the settings have no table [connection.{shown(name)}]"
         raise Refusal(what, "see vti-updown check-config")
+    if isinstance(settings, SettingsError):
+        raise settings
     if settings.when_down == "remove":
         what = f"{shown(name)}: when_down is remove, so nothing stands"
         raise Refusal(what, "make it keep or block in the settings")

@@ -43,22 +43,26 @@ def settings_for(flags: FlagWords, event: Event) -> Settings:
     return _settings([*layers, from_flags], most_specific)
 
 
-def settings_by_name(flags: FlagWords) -> dict[str, Settings]:
+def settings_by_name(flags: FlagWords) -> dict[str, Settings | SettingsError]:
     """The settings of each `[connection.NAME]` whose NAME is not a pattern, by NAME.
 
-    They are its own and those of [default], without an event. Of the flags only `config` counts.
-    Raises SettingsError for what cannot be.
+    They are its own and those of [default], without an event. Of the flags only `config` counts. A
+    table with wrong values has its error in their place. Raises SettingsError for a file that
+    cannot be read, and for what concerns all.
     """
     default: list[Sourced] = []
-    settings: dict[str, Settings] = {}
+    settings: dict[str, Settings | SettingsError] = {}
     file = chosen_file(flags)
     for section in read_sections(file, raise_error):
         name = section.name
         if not name:
             default.append(_layer(section))
         elif not section.matches_by_pattern:
-            layers = [*default, _layer(section)]
-            settings[name] = _settings(layers, name)
+            try:
+                layers = [*default, _layer(section)]
+                settings[name] = _settings(layers, name)
+            except SettingsError as error:
+                settings[name] = error
     return settings
 
 
