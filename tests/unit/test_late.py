@@ -266,7 +266,7 @@ def test_the_caller_is_known_before_anything_is_waited_for(
     with host.held():
         assert cli.hook([], environment("down-client")) == 1
     (name,) = host.waiting()
-    assert LateEvents(1, host.directory).read(name).charon == "7@8"
+    assert LateEvents("1", host.directory).read(name).charon == "7@8"
     host.event(3)
     with closing(sqlite3.connect(f"{host.directory}/1.sqlite")) as database:
         rows = database.execute("SELECT charon FROM reference WHERE connection = 'gw'")

@@ -102,7 +102,12 @@ class Apply:
         place = place_of(self._namespace, link, recorded)
         return new.put(place, old, last)
 
-    def _take_away(self, step: Step, known: Mapping[str, Applied], sure: bool) -> None:
+    def _take_away(
+        self,
+        step: Step,
+        known: Mapping[str, Applied],
+        sure: bool,
+    ) -> None:
         """Takes an object away. One that is gone already is taken away."""
         old = step.object
         link = known.get(old.link_key)

@@ -141,7 +141,11 @@ class Kernel:
             opened.close()
 
 
-def _left_alone(netns: str, name: str, more: int) -> str:
+def _left_alone(
+    netns: str,
+    name: str,
+    more: int,
+) -> str:
     links = shown(name)
     if more:
         links = f"{links} (and {more} more)"

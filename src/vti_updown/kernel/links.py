@@ -39,7 +39,12 @@ class Links:
     They are made in charon's own, `home`, where their outer packets are routed.
     """
 
-    def __init__(self, observe: Observe, home: Observe, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        observe: Observe,
+        home: Observe,
+        lookup: Lookup,
+    ) -> None:
         self._observe = observe
         self._home = home
         self._lookup = lookup
@@ -62,7 +67,12 @@ class Links:
         """
         return f"vti-updown-{self._home.namespace.group & 0xFFFF:04x}"
 
-    def put(self, link: Link, old: Link | None, known: Applied | None) -> Applied:
+    def put(
+        self,
+        link: Link,
+        old: Link | None,
+        known: Applied | None,
+    ) -> Applied:
         """Makes the link, or changes the one that is `known`.
 
         Raises OSError or Refusal where it cannot.
@@ -79,7 +89,12 @@ class Links:
         put = link._replace(name=was.name)
         return Applied(put, True, ifindex, before=there.before)
 
-    def _in_its_place(self, link: Link, old: Link | None, known: Applied | None) -> Applied:
+    def _in_its_place(
+        self,
+        link: Link,
+        old: Link | None,
+        known: Applied | None,
+    ) -> Applied:
         """What is to become the link: the one that is known, one with its key, or one made now."""
         if known is None or (old is None and known.borrowed):
             return self._created(link)
@@ -90,7 +105,12 @@ class Links:
             return known._replace(object=there)  # It is not known how much was done of it.
         return known
 
-    def _set_link_local_mode(self, ifindex: int, link: Link, before: str | None) -> None:
+    def _set_link_local_mode(
+        self,
+        ifindex: int,
+        link: Link,
+        before: str | None,
+    ) -> None:
         """Says which link-local address the kernel makes when the link is set up."""
         mode = IN6_ADDR_GEN_MODE_NONE
         if not link.own_link_local:
@@ -100,7 +120,12 @@ class Links:
         wanted["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET6", inet6)]})]
         self._namespace.request(RTM_NEWLINK, wanted)
 
-    def _change(self, link: Link, was: Link, ifindex: int) -> "Any":
+    def _change(
+        self,
+        link: Link,
+        was: Link,
+        ifindex: int,
+    ) -> "Any":
         """What makes `link` of the one that is there, and sets it up."""
         multicast = IFF_MULTICAST if link.multicast else 0
         wanted = message(ifinfmsg, index=ifindex, flags=IFF_UP | multicast)
@@ -248,7 +273,11 @@ class Links:
         return True
 
 
-def other_marks(there: Link, status: int, is_anothers: bool = False) -> Refusal:
+def other_marks(
+    there: Link,
+    status: int,
+    is_anothers: bool = False,
+) -> Refusal:
     """A link that somebody else made can be borrowed only with the mark that it has.
 
     `status` is 2 where the plan sees it, and 1 where the kernel does. `is_anothers`: it is of

@@ -68,7 +68,12 @@ class Namespace:
                 raise
             raise _out_of_sight(self.name, error) from None
 
-    def request(self, kind: int, wanted: Any, flags: int = 0) -> list[Any]:
+    def request(
+        self,
+        kind: int,
+        wanted: Any,
+        flags: int = 0,
+    ) -> list[Any]:
         """Raises OSError where the kernel refuses, or the namespace is not there."""
         return self.socket.request(kind, wanted, flags)
 

@@ -181,7 +181,12 @@ class Observe:
             for placed, _ in kind.there(self.namespace, links, known):
                 yield placed.key, placed
 
-    def _with_users_choices(self, link: Link, told: Any, was: Applied) -> Link:
+    def _with_users_choices(
+        self,
+        link: Link,
+        told: Any,
+        was: Applied,
+    ) -> Link:
         """The link as it is there; what a user may change is as it was applied."""
         recorded = was.object
         assert isinstance(recorded, Link)

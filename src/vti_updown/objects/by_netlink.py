@@ -38,7 +38,12 @@ class ByNetlink(Placed):
     def in_its_place(self, place: Place) -> Foreign | None:
         """What the kernel has in its place; None where that is ours."""
 
-    def put(self, place: Place, old: "Self | None", last: bool) -> Outcome:
+    def put(
+        self,
+        place: Place,
+        old: "Self | None",
+        last: bool,
+    ) -> Outcome:
         del last
         if old is None:
             if self._is_added(place):

@@ -70,7 +70,12 @@ class MssClamp(MssClampFields, Placed):
         rules = self._rule(way, 4, self.ipv4) + self._rule(way, 6, self.ipv6)
         return f"chain {hook} {{ type filter hook {hook} priority mangle; {rules}}}; "
 
-    def _rule(self, way: str, family: int, size: int) -> str:
+    def _rule(
+        self,
+        way: str,
+        family: int,
+        size: int,
+    ) -> str:
         packets = f'{way} "{self.ifname}" meta nfproto ipv{family} tcp flags & (syn | rst) == syn'
         return f"{packets} tcp option maxseg size set {size}; "
 
@@ -80,7 +85,12 @@ class MssClamp(MssClampFields, Placed):
         table = _table(self.ifname)
         return f"table inet {table}; delete table inet {table}"
 
-    def put(self, place: Place, old: "MssClamp | None", last: bool) -> Outcome:
+    def put(
+        self,
+        place: Place,
+        old: "MssClamp | None",
+        last: bool,
+    ) -> Outcome:
         """The link may have another name than was wished for, and the packet filter goes by the
         name.
         """
@@ -173,7 +183,11 @@ def _sizes(ifname: str) -> tuple[int, int] | None:
     return (out4, out6) if (out4, out6) == (back4, back6) else None
 
 
-def _numbers_behind(first: str, second: str, words: list[str]) -> list[int]:
+def _numbers_behind(
+    first: str,
+    second: str,
+    words: list[str],
+) -> list[int]:
     """Each number that stands behind these two words."""
     numbers = []
     for before, word, number in zip(words, words[1:], words[2:], strict=False):

@@ -262,7 +262,12 @@ class Placed(Object):
     __slots__ = ()
 
     @abstractmethod
-    def put(self, place: Place, old: "Self | None", last: bool) -> Outcome:
+    def put(
+        self,
+        place: Place,
+        old: "Self | None",
+        last: bool,
+    ) -> Outcome:
         """Puts it in the place of `old` (None: nothing of ours is known to be there). Raises
         OSError.
 

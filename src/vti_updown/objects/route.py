@@ -156,7 +156,12 @@ class Route(RouteFields, ByNetlink):
             words += ["metric", str(self.metric)]
         return words
 
-    def put(self, place: Place, old: "Route | None", last: bool) -> Outcome:
+    def put(
+        self,
+        place: Place,
+        old: "Route | None",
+        last: bool,
+    ) -> Outcome:
         """If no link of this host has the preferred source any more, a poorer route is made without
         it.
         """
@@ -255,7 +260,10 @@ class Route(RouteFields, ByNetlink):
         return place.holds_ours()
 
     def _with_its_key(
-        self, place: Place, protocol: int = 0, oif: int | None = None
+        self,
+        place: Place,
+        protocol: int = 0,
+        oif: int | None = None,
     ) -> Iterator[Any]:
         """The routes with its key.
 
@@ -295,7 +303,11 @@ def _is_ipv4_address_of(other: Object, link_key: str) -> bool:
     return isinstance(other, Address) and other.link_key == link_key and other.address.version == 4
 
 
-def read_route(told: Any, link_key: str, netns: str = "") -> Route:
+def read_route(
+    told: Any,
+    link_key: str,
+    netns: str = "",
+) -> Route:
     """The route that a message tells of, through the link with this key or UNREACHABLE."""
     family = 4 if told["family"] == AF[4] else 6
     nothing = bytes(4 if family == 4 else 16)

@@ -160,7 +160,12 @@ class Rule(RuleFields, ByNetlink):
     def removal_message(self, place: Place) -> Any:
         return self.message(place)
 
-    def put(self, place: Place, old: "Rule | None", last: bool) -> Outcome:
+    def put(
+        self,
+        place: Place,
+        old: "Rule | None",
+        last: bool,
+    ) -> Outcome:
         """Beside an equal one of another vti-updown it is put once more: each takes away its own.
 
         The kernel takes one of two equal rules away at a time (fib_rules.c, fib_nl_delrule()).

@@ -74,7 +74,12 @@ class Sysctl(SysctlFields, Placed):
             return None
         return str(value)
 
-    def put(self, place: Place, old: "Sysctl | None", last: bool) -> Outcome:
+    def put(
+        self,
+        place: Place,
+        old: "Sysctl | None",
+        last: bool,
+    ) -> Outcome:
         del old, last
         ifindex = place.ifindex
         if place.is_borrowed:
@@ -114,7 +119,12 @@ class Sysctl(SysctlFields, Placed):
         undone = self.as_before(recorded.before)
         undone._set(place, ifindex, undone.value)
 
-    def _set(self, place: Place, ifindex: int, value: int) -> None:
+    def _set(
+        self,
+        place: Place,
+        ifindex: int,
+        value: int,
+    ) -> None:
         if (self.family, self.name) == ("ipv4", DISABLE_POLICY):
             place.namespace.request(RTM_NEWLINK, _disable_policy(ifindex, value))
             return

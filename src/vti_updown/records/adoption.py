@@ -17,7 +17,10 @@ class Adoption:
     """References that no event made. Their identity is ADOPTED."""
 
     def __init__(
-        self, database: sqlite3.Connection, references: References, applied: AppliedObjects
+        self,
+        database: sqlite3.Connection,
+        references: References,
+        applied: AppliedObjects,
     ) -> None:
         self._db = database
         self._references = references
@@ -47,7 +50,12 @@ class Adoption:
         return self._insert_row(self._references.next_standing(), STANDING)
 
     def _insert_row(
-        self, number: int | None, charon: str, connection: str = "", me: str = "", peer: str = ""
+        self,
+        number: int | None,
+        charon: str,
+        connection: str = "",
+        me: str = "",
+        peer: str = "",
     ) -> int:
         """`number` is None for the next one."""
         cursor = self._db.execute(

@@ -185,7 +185,12 @@ class AppliedObjects:
         """Records what was applied, under its own key."""
         self._put_as(applied, applied.object.key, applied.object.stands_on)
 
-    def _put_as(self, applied: Applied, key: str, stands_on: str) -> None:
+    def _put_as(
+        self,
+        applied: Applied,
+        key: str,
+        stands_on: str,
+    ) -> None:
         """`key` and `stands_on` are the object's own, but for a link that is to be moved."""
         self._db.execute(
             f"INSERT OR REPLACE INTO applied ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

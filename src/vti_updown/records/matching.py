@@ -177,7 +177,11 @@ class Ending(NamedTuple):
     """
 
 
-def ends(candidates: Collection[Life], caller: Caller, heard: Heard | None) -> Ending:
+def ends(
+    candidates: Collection[Life],
+    caller: Caller,
+    heard: Heard | None,
+) -> Ending:
     """The reference that this `down` ends.
 
     `candidates` are those of the same charon and the same identity. `heard` is what was told under
@@ -203,7 +207,11 @@ def ends(candidates: Collection[Life], caller: Caller, heard: Heard | None) -> E
     return Ending(ended.number, rekeyed=ended.unique_id)
 
 
-def _possible(candidates: Collection[Life], unique_id: int, heard: Heard | None) -> list[Life]:
+def _possible(
+    candidates: Collection[Life],
+    unique_id: int,
+    heard: Heard | None,
+) -> list[Life]:
     """Those that can be meant by a `down` with this unique ID."""
     own = [life for life in candidates if life.unique_id == unique_id]
     if own:

@@ -188,7 +188,9 @@ class Records:
 
 @contextlib.contextmanager
 def opened(
-    namespace: str, directory: str = DIRECTORY, seconds: float = LOCK_SECONDS
+    namespace: str,
+    directory: str = DIRECTORY,
+    seconds: float = LOCK_SECONDS,
 ) -> Iterator[Records]:
     """The records of a network namespace (see `Kernel.identity`), locked.
 

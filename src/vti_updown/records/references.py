@@ -43,7 +43,10 @@ class References:
     """The tables `reference`, `wish` and `charon`."""
 
     def __init__(
-        self, database: sqlite3.Connection, unique_ids: UniqueIds, unreadable: set[str]
+        self,
+        database: sqlite3.Connection,
+        unique_ids: UniqueIds,
+        unreadable: set[str],
     ) -> None:
         self._db = database
         self._unique_ids = unique_ids
@@ -52,7 +55,12 @@ class References:
 
     # What comes
 
-    def add(self, caller: Caller, wishes: Iterable[Object], command: str = "") -> int:
+    def add(
+        self,
+        caller: Caller,
+        wishes: Iterable[Object],
+        command: str = "",
+    ) -> int:
         """Records an `up` with its wishes, and returns its number.
 
         `command` is the user's own, for its `down`.
@@ -68,7 +76,12 @@ class References:
         self._wish(number, wishes)
         return number
 
-    def stand(self, connection: str, caller: Caller, wishes: Iterable[Object]) -> int:
+    def stand(
+        self,
+        connection: str,
+        caller: Caller,
+        wishes: Iterable[Object],
+    ) -> int:
         """Records what stands for this caller's CHILD_SA while it is down. Returns its number."""
         number = self._insert(
             caller,
@@ -309,7 +322,10 @@ class References:
         return keys
 
     def clear_stale(
-        self, is_gone: Callable[[str], bool], keys: Sequence[str], each: int = STALE_EACH
+        self,
+        is_gone: Callable[[str], bool],
+        keys: Sequence[str],
+        each: int = STALE_EACH,
     ) -> list[str]:
         """Ends references of charons that are gone, and returns their keys.
 
@@ -326,7 +342,12 @@ class References:
             self._forget_if_ended(charon)
         return freed
 
-    def _stale(self, charon: str, keys: Sequence[str], each: int) -> list[int]:
+    def _stale(
+        self,
+        charon: str,
+        keys: Sequence[str],
+        each: int,
+    ) -> list[int]:
         marks = ", ".join("?" * len(keys))
         rows = self._db.execute(
             "SELECT DISTINCT number FROM wish JOIN reference ON number = reference"
@@ -344,7 +365,11 @@ class References:
             self._db.execute("DELETE FROM charon WHERE name = ?", (charon,))
 
 
-def _moved(wish: Object, old_key: str, new: Link) -> Object | None:
+def _moved(
+    wish: Object,
+    old_key: str,
+    new: Link,
+) -> Object | None:
     """The wish as it is once the link `old_key` has the key of `new`; None: not about that link."""
     if isinstance(wish, Link):
         return wish.moved_to(new) if wish.key in (old_key, new.key) else None

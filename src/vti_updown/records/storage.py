@@ -56,7 +56,11 @@ class StorageError(RecordsError):
 
 
 @contextlib.contextmanager
-def locked(directory: str, namespace: str, seconds: float) -> Iterator[None]:
+def locked(
+    directory: str,
+    namespace: str,
+    seconds: float,
+) -> Iterator[None]:
     """Holds the lock of a namespace's records meanwhile, and makes files for us alone.
 
     Raises HeldError where it is not to be had within `seconds`, and StorageError where the

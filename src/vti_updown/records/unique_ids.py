@@ -42,7 +42,12 @@ class UniqueIds:
             (caller.charon, caller.unique_id - IDS_KEPT),
         )
 
-    def rekey(self, charon: str, old: int, new: int) -> None:
+    def rekey(
+        self,
+        charon: str,
+        old: int,
+        new: int,
+    ) -> None:
         """The IKE_SA `old` was rekeyed to `new`: all its references are now the new one's."""
         self._db.execute(
             "UPDATE reference SET unique_id = ? WHERE charon = ? AND unique_id = ?",
