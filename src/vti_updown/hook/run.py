@@ -181,11 +181,12 @@ def _require_charon(charon: str) -> None:
 
 def _refused(context: EventContext, refusal: Refusal) -> Report:
     """Ends an `up` of which nothing was done yet, and nothing is recorded."""
-    context.records.rollback()
-    blocked = begin_failed_up(context)
-    if blocked:
-        reconcile(blocked, context.records, context.kernel)
-    context.records.commit()
+    records = context.records
+    records.rollback()
+    change = begin_failed_up(context)
+    if change.keys:
+        settle(change, callers.BY_HAND, records, context.kernel)
+    records.commit()
     return _failed(context, refusal)
 
 
@@ -206,7 +207,7 @@ def settle(
     """
     result = reconcile(change.keys, records, kernel, change.own)
     if result.refused is not None:
-        undone = _withdraw(change, charon, records)
+        undone = _withdraw(change, charon, records, result)
         reconcile(undone, records, kernel)
         return result
     replaced: list[str] = []
@@ -222,6 +223,7 @@ def _withdraw(
     change: Change,
     charon: str,
     records: Records,
+    result: Result,
 ) -> list[str]:
     """Takes back what a failed `up` has changed in the records, and returns the keys of it.
 
@@ -230,11 +232,9 @@ def _withdraw(
     references = records.references
     for number in change.adds:
         is_own = number == change.reference
-        if number == change.blocks:
-            continue
         if is_own and charon != callers.BY_HAND:
             references.drop_wishes(number)
-        else:
+        elif number != change.blocks or _is_part(number, result, records):
             references.end(number)
     keys = list(change.keys)
     for old, new in change.moved:
@@ -242,6 +242,16 @@ def _withdraw(
     for old, _ in change.moved:
         keys.append(old.key)
     return keys
+
+
+def _is_part(
+    number: int,
+    result: Result,
+    records: Records,
+) -> bool:
+    """Whether what failed is of this reference. Half of what blocks might block IKE itself."""
+    wishes = records.references.wishes(number)
+    return any(wish.key in result.failed for wish in wishes)
 
 
 def _overruled(change: Change, context: EventContext) -> list[str]:
@@ -326,8 +336,7 @@ def _rehearsed(context: EventContext) -> tuple[Change, Refusal | None]:
         return _rehearsed_up(context), None
     except Refusal as refusal:
         context.records.rollback()
-        blocked = begin_failed_up(context)
-        return Change(blocked, reference=None), refusal
+        return begin_failed_up(context), refusal
 
 
 def _rehearsed_up(context: EventContext) -> Change:
