@@ -415,9 +415,11 @@ class Story:
         self._records.backup(copy)
         return Records(copy)
 
-    def _ran_by_the_shell(self, written: str, _environ: Mapping[str, str], link: str) -> None:
+    def _ran_by_the_shell(
+        self, written: str, _environ: Mapping[str, str], link: str, is_late: bool = False
+    ) -> None:
         command = user_command.read(written)
-        how = "run in the background" if command.is_detached else "run"
+        how = "run in the background" if command.is_detached or is_late else "run"
         if command.seconds is not None:
             how = f"{how} for {command.seconds} s"
         self._ran.append(f"{how}: VTI_UPDOWN_IFNAME={link} {command.words}")

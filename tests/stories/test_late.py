@@ -172,7 +172,7 @@ def test_a_late_events_own_command_runs_at_the_end(story: Story) -> None:
     story.let_go()
     lines = story.event_alone("up-client", **SITE, **PLUTO_MARK).splitlines()
     assert lines[-2:] == [
-        "run: VTI_UPDOWN_IFNAME=vti1 logger gw",
+        "run in the background: VTI_UPDOWN_IFNAME=vti1 logger gw",
         "run: VTI_UPDOWN_IFNAME=vti2 logger pluto",
     ]
 

@@ -420,6 +420,14 @@ def test_a_first_up_that_is_refused_leaves_the_block(
     assert story.left() == []
 
 
+def test_a_block_that_the_kernel_refuses_leaves_nothing(story: Story) -> None:
+    """Half of a full tunnel's rules might block IKE itself."""
+    story.line = "--route 0.0.0.0/0 --when-down block"
+    story.host.refuses = {"rule add pref 15002": EINVAL}
+    assert "log: error: gw: cannot do what has: rule add pref 15002" in story.up()
+    assert story.left() == []
+
+
 def test_an_up_that_fails_blocks_a_network_that_is_new(story: Story) -> None:
     """The settings have another route since the block was made."""
     story.settings(BLOCK)

@@ -38,7 +38,7 @@ class Change(NamedTuple):
     adds: tuple[int, ...] = ()
     """The references that came: its own, and what stands while there is no CHILD_SA."""
     blocks: int | None = None
-    """The one of these that stays even if the `up` fails: nothing else stands in the way yet."""
+    """The one of these that stays if the `up` fails: nothing else stands in the way yet."""
     replaces: tuple[int, ...] = ()
     """References that go once this one stands."""
     moved: tuple[Move, ...] = ()
@@ -127,25 +127,32 @@ def _ask(context: EventContext, settings: Settings) -> "Ask":
     )
 
 
-def begin_failed_up(context: EventContext) -> list[str]:
+def begin_failed_up(context: EventContext) -> Change:
     """Records an `up` that failed: its `down` will come, and must not end another's reference.
 
-    Returns the keys of what is blocked all the same, as `when_down` says.
+    What `when_down` blocks is blocked all the same.
     """
     caller = context.caller
     records = context.records
     if caller.charon != callers.BY_HAND:
         records.references.add(caller, ())
         records.unique_ids.learn(caller)
+    nothing = Change([], reference=None)
     try:
         settings = context.load_settings(context.event)
         blocking = _blocking(context, settings)
     except Refusal:
-        return []  # Nobody knows what to block.
+        return nothing  # Nobody knows what to block.
     if not _is_missing(blocking, context):
-        return []
-    _stand(context, settings, blocking)
-    return _keys_of(blocking)
+        return nothing
+    standing = _stand(context, settings, blocking)
+    keys = _keys_of(blocking)
+    return Change(
+        keys=keys,
+        reference=None,
+        own=tuple(keys),
+        adds=(standing,),
+    )
 
 
 def _blocking(context: EventContext, settings: Settings) -> tuple[Object, ...]:

@@ -76,8 +76,9 @@ def _foreseen(context: EventContext) -> _Foreseen:
             nothing = Change([], reference=None)
             return _Foreseen(nothing, _sentence(refusal))
         context.records.rollback()
-        blocked = begin_failed_up(context)
-        change = Change(blocked, reference=None)
+        change = begin_failed_up(context)
+        for number in change.replaces:
+            change.keys.extend(context.records.references.end(number))
         return _Foreseen(change, error=refusal)
 
 

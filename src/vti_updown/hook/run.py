@@ -63,13 +63,17 @@ def run(call: Call) -> list[Ended]:
 
 
 def with_command(ended: Ended) -> Ended:
-    """Runs the user's command of an event, if there is one, and says if it failed."""
+    """Runs the user's command of an event, if there is one, and says if it failed.
+
+    Nobody waits for that of a late event: there may be many of them.
+    """
     report = ended.report
     if not report.command:
         return ended
     from . import user_command  # few tunnels need it
 
-    fault = user_command.run(report.command, ended.environ, report.ifname)
+    is_late = bool(ended.late)
+    fault = user_command.run(report.command, ended.environ, report.ifname, is_late)
     if fault is None:
         return ended
     with_fault = report._replace(status=1).with_warning(fault.message, fault.hint)
@@ -178,11 +182,12 @@ def _require_charon(charon: str) -> None:
 
 def _refused(context: EventContext, refusal: Refusal) -> Report:
     """Ends an `up` of which nothing was done yet, and nothing is recorded."""
-    context.records.rollback()
-    blocked = begin_failed_up(context)
-    if blocked:
-        reconcile(blocked, context.records, context.kernel)
-    context.records.commit()
+    records = context.records
+    records.rollback()
+    change = begin_failed_up(context)
+    if change.keys:
+        settle(change, callers.BY_HAND, records, context.kernel)
+    records.commit()
     if refusal.status == NOTHING_TO_DO:
         return report_nothing_to_do(context.event, refusal)
     return _failed(context, refusal)
@@ -205,7 +210,7 @@ def settle(
     """
     result = reconcile(change.keys, records, kernel, change.own)
     if result.refused is not None:
-        undone = _withdraw(change, charon, records)
+        undone = _withdraw(change, charon, records, result)
         reconcile(undone, records, kernel)
         return result
     replaced: list[str] = []
@@ -221,6 +226,7 @@ def _withdraw(
     change: Change,
     charon: str,
     records: Records,
+    result: Result,
 ) -> list[str]:
     """Takes back what a failed `up` has changed in the records, and returns the keys of it.
 
@@ -229,11 +235,9 @@ def _withdraw(
     references = records.references
     for number in change.adds:
         is_own = number == change.reference
-        if number == change.blocks:
-            continue
         if is_own and charon != callers.BY_HAND:
             references.drop_wishes(number)
-        else:
+        elif number != change.blocks or _is_part(number, result, records):
             references.end(number)
     keys = list(change.keys)
     for old, new in change.moved:
@@ -241,6 +245,16 @@ def _withdraw(
     for old, _ in change.moved:
         keys.append(old.key)
     return keys
+
+
+def _is_part(
+    number: int,
+    result: Result,
+    records: Records,
+) -> bool:
+    """Whether what failed is of this reference. Half of what blocks might block IKE itself."""
+    wishes = records.references.wishes(number)
+    return any(wish.key in result.failed for wish in wishes)
 
 
 def _overruled(change: Change, context: EventContext) -> list[str]:

@@ -82,14 +82,23 @@ def read(written: str) -> UserCommand:
     return UserCommand(*fields)
 
 
-def run(written: str, environ: Mapping[str, str], ifname: str) -> Fault | None:
+def run(
+    written: str,
+    environ: Mapping[str, str],
+    ifname: str,
+    is_late: bool = False,
+) -> Fault | None:
     """Runs a command by /bin/sh, and returns what went wrong, or None.
 
-    It gets PLUTO_* and the link's name, and no standard input.
+    It gets PLUTO_* and the link's name, and no standard input. If the event `is_late`, nobody waits
+    for the command.
     """
-    command = read(written)
+    try:
+        command = read(written)
+    except (ValueError, TypeError):
+        return Fault("the record of its command cannot be read", "run it by hand, if it must run")
     environment = _environment(environ, ifname)
-    if command.is_detached:
+    if command.is_detached or is_late:
         return _detach(command, environment)
     return _fault(command, environment)
 
