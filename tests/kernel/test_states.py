@@ -347,7 +347,8 @@ def test_a_charon_in_a_container_is_seen_from_the_host_only(charon):
         container.kill()
         container.wait()
         assert asked() == ("False" if is_first else "None")
-        assert asked(*inside) == "None"
+        # A new one may get the inode of the one that has ended, and then knows that it has.
+        assert asked(*inside) in ("None", "False")
     finally:
         container.kill()
         container.wait()
