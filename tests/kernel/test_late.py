@@ -23,7 +23,7 @@ from vti_updown import cli
 from vti_updown import netlink as rt
 from vti_updown.admin import session
 from vti_updown.hook import caller as process
-from vti_updown.hook import late
+from vti_updown.hook import run as hook_run
 from vti_updown.kernel.kernel import Kernel
 from vti_updown.records.records import opened
 
@@ -37,8 +37,7 @@ NOBODY = {"CONNECTION": "nobody", "UNIQUEID": 9}
 def machine(machine, monkeypatch):
     """It waits for a short time only. Its own addresses are there."""
     sh("until ip -6 route show table local | grep -q fec0::1; do sleep 0.05; done")
-    monkeypatch.setattr(late, "LOCK_SECONDS", 0.2)
-    monkeypatch.setattr(late, "BEHIND_OTHERS_SECONDS", 0.1)
+    monkeypatch.setattr(hook_run, "LOCK_SECONDS", 0.2)
     return machine
 
 
@@ -182,7 +181,7 @@ def orders():
 @pytest.mark.parametrize("verb", ["up-client", "down-client"])
 def test_deaths_in_every_order_around_the_lock(machine, monkeypatch, order, verb):
     """A hook waits for the records. It, its charon and the holder die one after the other."""
-    monkeypatch.setattr(late, "LOCK_SECONDS", 60)
+    monkeypatch.setattr(hook_run, "LOCK_SECONDS", 60)
     before = view()
     if verb == "down-client":
         machine.up(*NET)
@@ -194,9 +193,9 @@ def test_deaths_in_every_order_around_the_lock(machine, monkeypatch, order, verb
     )
     holder = stopped(machine, monkeypatch, 1, "up-client", "--route", "10.4.0.0/16", **STAR)
     assert holder is not None
-    hook = fork(lambda: cli.hook(NET, environment(verb)))
-    alive = {"hook": hook, "holder": holder}
-    wait_for_waiter(hook)
+    waiter = fork(lambda: cli.hook(NET, environment(verb)))
+    alive = {"hook": waiter, "holder": holder}
+    wait_for_waiter(waiter)
     for name in order:
         if name == "charon":
             sh(f"touch {dead}")
@@ -247,7 +246,6 @@ with open('/proc/self/comm', 'w') as name:
     name.write('charon')
 from vti_updown import cli
 from vti_updown import netlink as rt
-from vti_updown.hook import caller, late
 child = os.fork()
 if child == 0:
     os.execvpe('sh', ['sh', '-c', {hook!r}], {environ!r})

@@ -12,7 +12,7 @@ import deaths
 from support.events import environment
 from view import records, view
 from vti_updown import cli
-from vti_updown.hook import late
+from vti_updown.hook import run as hook
 
 TUNNELS, PROCESSES = 50, 16
 
@@ -136,7 +136,7 @@ def test_a_stopped_holder_is_named_after_a_bounded_wait(machine, monkeypatch):
     holder = fork(held)
     assert os.WIFSTOPPED(os.waitpid(holder, os.WUNTRACED)[1])
     with monkeypatch.context() as patch:
-        patch.setattr(late, "LOCK_SECONDS", 0.5)
+        patch.setattr(hook, "LOCK_SECONDS", 0.5)
         lines = machine.event("up-client-v6", "--route", "fd02::/16")
     assert machine.status == 1
     assert lines == [

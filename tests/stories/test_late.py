@@ -47,14 +47,14 @@ def test_a_down_that_waits_in_vain_is_done_by_the_next_event(story: Story) -> No
 
 
 def test_an_up_and_its_down_wait_and_keep_their_order(story: Story) -> None:
-    """The second waits less, since the holder seems to hang. Done in turn, they leave nothing."""
+    """Done in turn, they leave nothing."""
     story.hold()
     assert story.event_alone("up-client", **SITE) == told("""
         log: error: gw: PID 7 has held our records for 5 s, so the next event does this up; kill PID 7 if it hangs
         exit status: 1
     """)
     assert story.event_alone("down-client", **SITE) == told("""
-        log: error: gw: PID 7 has held our records for 1 s, so the next event does this down; kill PID 7 if it hangs
+        log: error: gw: PID 7 has held our records for 5 s, so the next event does this down; kill PID 7 if it hangs
         exit status: 1
     """)
     assert len(story.late_files()) == 2

@@ -164,8 +164,8 @@ class Host:
         patch.setattr(hook_run, "done", self._done)
         patch.setattr(hook_late, "opened", self._opened)
         patch.setattr(hook_late, "LateEvents", lambda name: LateEvents(name, directory))
-        patch.setattr(hook_late, "LOCK_SECONDS", 0.02)
-        patch.setattr(hook_late, "BEHIND_OTHERS_SECONDS", 0.01)
+        patch.setattr(hook_run, "LOCK_SECONDS", 0.02)
+        patch.setattr(hook_late, "GIVE_WAY_SECONDS", 0.005)
         patch.setattr(callers, "alive", lambda _who: True)
         for module, name in ((fcntl, "flock"), (os, "rename"), (os, "unlink")):
             self._watch(patch, module, name)
@@ -364,7 +364,7 @@ def test_a_writer_that_is_stopped_loses_no_wake_up(host: Host, point: int) -> No
 
 def test_a_command_for_people_lets_an_event_in(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gives the records up between two parts, long enough for one that waits."""
-    monkeypatch.setattr(hook_late, "LOCK_SECONDS", 30)
+    monkeypatch.setattr(hook_run, "LOCK_SECONDS", 30)
     monkeypatch.setattr(session, "HOLD_SECONDS", 0.02)
     command = session.Session(PaperKernel(), "", False)  # type: ignore[arg-type]
     there, here = os.pipe()

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from ..hook import caller as callers
 from ..hook.begin import Change
-from ..hook.late import Turn, adopt_lost
+from ..hook.late import GIVE_WAY_SECONDS, Turn, adopt_lost
 from ..hook.rehearse import notes_of_waiting
 from ..hook.run import done, settle, with_command
 from ..kernel.kernel import Kernel
@@ -31,8 +31,6 @@ PATIENCE_SECONDS = 30.0
 """How long a person waits for the records. Nobody is held up by it."""
 HOLD_SECONDS = 0.1
 """After how long the records are given up, once a part is done."""
-GIVE_WAY_SECONDS = 0.01
-"""How long they are left to others then. Who waits is woken, but must still take the lock."""
 
 T = TypeVar("T")
 

@@ -6,10 +6,12 @@ charon calls no hook before the last one has ended. No wake-up is lost, either. 
 event down tries the lock once more, and who has held the lock looks once more what waits.
 
 Doing what waits takes a fraction of the time in which it was written down: each event of it has
-waited for seconds, and is done in milliseconds.
+waited for seconds, and is done in milliseconds. Where that is not so, others wait for the lock, and
+have their share of the work.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -19,15 +21,21 @@ from ..named_tuple import NamedTuple
 from ..records.late import LateEvent, LateEvents
 from ..records.records import Records, opened
 from ..records.references import now
-from ..records.storage import LOCK_SECONDS, DatabaseError, HeldError, RecordsError
+from ..records.storage import DatabaseError, HeldError, RecordsError
 from ..text import Refusal, in_head
 from . import caller as callers
 from .context import Call
 from .flags import flags_given
 from .report import Report, failed
 
-BEHIND_OTHERS_SECONDS = 1.0
-"""How long an event waits if another has waited in vain already. The holder seems to hang."""
+GIVE_WAY_SECONDS = 0.05
+"""How long the records are left to those who wait for the lock, before it is taken once more.
+
+Who waits is woken, but must still take it. Else one process might do the work of all others.
+"""
+
+SHARE_SECONDS = 1.0
+"""After how long a process that has done its own event gives way to those who wait for the lock."""
 
 Do = Callable[[Call, Records, Kernel], Report]
 """Does an event with the records locked."""
@@ -68,13 +76,6 @@ class Turn:
         finally:
             self._do_rest()
 
-    @property
-    def patience(self) -> float:
-        """For how many seconds an event waits for the records."""
-        if self._waiting.names():
-            return BEHIND_OTHERS_SECONDS
-        return LOCK_SECONDS
-
     def leave_to_others(self, call: Call, held: HeldError) -> Report:
         """Writes an event down that did not get the records.
 
@@ -99,16 +100,21 @@ class Turn:
         before: list[str] = []
         names = self._waiting.names()
         while names and names != before:
+            time.sleep(GIVE_WAY_SECONDS)
             try:
                 with opened(self._namespace, seconds=0) as records:
-                    self._do_waiting(records)
+                    self._do_waiting(records, SHARE_SECONDS)
             except (RecordsError, OSError):
                 return  # What waits is for the next event.
             before = names
             names = self._waiting.names()
 
-    def _do_waiting(self, records: Records) -> None:
-        """Does what waits, in its order. What fails stops nothing else."""
+    def _do_waiting(self, records: Records, seconds: float | None = None) -> None:
+        """Does what waits, in its order: all, or as much as `seconds` allow.
+
+        What fails stops nothing else.
+        """
+        begin = time.monotonic()
         names = self._waiting.names()
         if not names:
             return
@@ -122,6 +128,8 @@ class Turn:
             if name not in done:
                 self._do_late(name, records)
             self._waiting.remove(name)
+            if seconds is not None and time.monotonic() - begin > seconds:
+                return
 
     def _do_late(self, name: str, records: Records) -> None:
         try:

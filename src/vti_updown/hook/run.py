@@ -23,7 +23,7 @@ from ..objects.route import Route
 from ..reconcile.reconcile import Result, reconcile
 from ..records.matching import caller as caller_of
 from ..records.records import Records, snapshot
-from ..records.storage import DatabaseError, HeldError, StorageError
+from ..records.storage import LOCK_SECONDS, DatabaseError, HeldError, StorageError
 from ..text import NOTHING_TO_DO, Refusal, shown
 from . import caller as callers
 from .begin import Change, begin_down, begin_failed_up, begin_up
@@ -83,7 +83,7 @@ def with_command(ended: Ended) -> Ended:
 def _recorded(call: Call, turn: Turn, kernel: Kernel) -> Report:
     """Does the event with the records locked, or on a copy of them if they cannot be used."""
     try:
-        with turn.records(turn.patience) as records:
+        with turn.records(LOCK_SECONDS) as records:
             return done(call, records, kernel)
     except HeldError as held:
         return turn.leave_to_others(call, held)
