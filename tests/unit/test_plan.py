@@ -327,6 +327,9 @@ def test_what_cannot_be_is_told(settings, changed, told):
         (1500, 6, 1390),
         (1492, 4, 1406),
         (1484, 4, 1390),
+        (1491, 4, 1390),
+        (1512, 6, 1406),
+        (1511, 6, 1390),
         (9000, 4, 8910),
         (1280, 4, 1280),
         (None, 4, 0),
@@ -343,6 +346,9 @@ def test_the_mss_is_clamped_to_what_the_mtu_leaves():
     """Or to the number that is set."""
     assert of(MssClamp, wishes(Settings(mss=0), path_mtu=1500)) == [
         MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1366, 1346)
+    ]
+    assert of(MssClamp, wishes(Settings(mss=0))) == [
+        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1350, 1330)
     ]
     assert of(MssClamp, wishes(Settings(mss=1200))) == [
         MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200)
