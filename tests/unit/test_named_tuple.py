@@ -1,5 +1,6 @@
 """Our named tuple does what typing's own does, wherever the product uses it."""
 
+import copy
 import typing
 
 import pytest
@@ -46,6 +47,8 @@ def test_a_named_tuple_reads_and_changes_as_typings_own() -> None:
     assert tuple(ours._replace(text="x")) == tuple(theirs._replace(text="x"))
     assert type(ours._replace(text="x")) is Ours
     assert ours._asdict() == theirs._asdict()
+    assert Ours._make([1, "x"]) == Ours(1, "x") and type(Ours._make([1, "x"])) is Ours
+    assert copy.copy(ours) == ours and type(copy.copy(ours)) is Ours
     assert Ours._fields == Theirs._fields and Ours._field_defaults == Theirs._field_defaults
     assert hash(ours) == hash(tuple(ours)) and ours == Ours(1) and ours != Ours(2)
     with pytest.raises(AttributeError):

@@ -140,6 +140,14 @@ def test_a_child_sa_for_gre_is_not_told_to_add_a_mark():
     )
 
 
+@pytest.mark.parametrize("mine", ["0", "47", "6"])
+def test_gre_on_one_side_only_is_no_gre_link(mine):
+    """Both selectors of a GRE link's CHILD_SA have its protocol."""
+    its = {"0": "47", "47": "0", "6": "6"}[mine]
+    told = refused(MARK_IN=None, MARK_OUT=None, MY_PROTOCOL=mine, PEER_PROTOCOL=its)
+    assert told.startswith("the CHILD_SA has neither mark nor if_id")
+
+
 def test_a_child_sa_without_a_mark_is_told_what_to_add():
     """The hint names the lines for both configurations."""
     told = refused(MARK_IN=None, MARK_OUT=None)
@@ -284,6 +292,73 @@ def test_an_if_id_makes_an_xfrm_interface_named_after_it():
     assert (link.kind, link.key, link.name, link.local) == ("xfrm", "xfrm 42", "xfrm42", None)
 
 
+@pytest.mark.parametrize(("name", "other"), [("IF_ID_IN", "IF_ID_OUT"), ("IF_ID_OUT", "IF_ID_IN")])
+def test_one_if_id_makes_one_link(name, other):
+    """Those of the settings count only where the CHILD_SA has none at all."""
+    (link,) = of(Link, wishes(Settings(if_id=(7, 8)), **{name: 42, other: None}))
+    assert (link.kind, link.if_id) == ("xfrm", 42)
+    first, second = of(Link, wishes(Settings(if_id=(7, 8))))
+    assert (first.if_id, second.if_id) == (8, 7)
+
+
+def test_marks_of_the_settings_count_where_the_child_sa_has_none():
+    """Inbound comes first, as in the file."""
+    chosen = Settings(mark=(5, 6))
+    (link,) = of(Link, wishes(chosen, MARK_IN=None, MARK_OUT=None))
+    assert (link.ikey, link.okey) == (5, 6)
+    (link,) = of(Link, wishes(chosen))
+    assert (link.ikey, link.okey) == (2, 2)
+
+
+class Taken(Answers):
+    """Where every name but the last is taken."""
+
+    def link_name(self, link, defaults, chosen):
+        *self.taken, last = defaults
+        return LinkName(last)
+
+
+def test_default_names_lie_further_and_further_away():
+    """A crowd of old links costs a few look-ups. The last name is 2 ** 31 away."""
+    answers = Taken(None, None, None, None)
+    made = plan(parse(environment(UNIQUEID="7")), Settings(), answers)
+    assert answers.taken[:5] == ["vti7", "vti8", "vti9", "vti11", "vti15"]
+    assert len(answers.taken) == 32
+    (link,) = of(Link, made)
+    assert link.name == f"vti{7 + 2**31}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"MARK_IN": "5", "MARK_OUT": "6"}, "vti6"),
+        ({"MARK_IN": "5", "MARK_OUT": None}, "vti5"),
+        ({"MARK_IN": None, "MARK_OUT": "6"}, "vti6"),
+    ],
+)
+def test_a_name_has_the_mark_that_packets_leave_by(changed, name):
+    """Or the one that they come in by, where there is no other."""
+    (link,) = of(Link, wishes(Settings(name="vti{mark}"), **changed))
+    assert link.name == name
+    (link,) = of(Link, wishes(UNIQUEID="0", **changed))
+    assert link.name == name
+
+
+def test_a_name_that_cannot_be_had_is_noted():
+    """The link has another one for as long as it is up."""
+    made = plan(parse(environment()), Settings(name="office"), Taken(None, None, None, None))
+    (link,) = of(Link, made)
+    assert made.notes[0] == f"the link is {link.name}, not office, for as long as it is up"
+
+
+def test_two_links_do_not_get_one_name():
+    """The second has its default, if the template does not tell the two apart."""
+    both = {"IF_ID_IN": 7, "IF_ID_OUT": 8}
+    assert [link.name for link in of(Link, wishes(Settings(name="gw"), **both))] == ["gw", "xfrm7"]
+    named = of(Link, wishes(Settings(name="gw{if_id}"), **both))
+    assert [link.name for link in named] == ["gw8", "gw7"]
+
+
 def test_two_if_ids_make_a_link_each_way():
     """The outbound one comes first."""
     made = wishes(
@@ -312,6 +387,9 @@ def test_any_end_is_a_wildcard_of_the_endpoints_family():
         ({"kind": "vti"}, {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 4, "IF_ID_OUT": 4},
          "the CHILD_SA has no mark; add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),
         ({"local": ip_address("fec0::7")}, {}, "fec0::7 is no IPv4 address, as the other endpoint is; correct local or remote"),
+        ({"remote": ip_address("192.0.2.7")}, {"ME": "fec0::1", "PEER": "fec0::2"},
+         "192.0.2.7 is no IPv6 address, as the other endpoint is; correct local or remote"),
+        ({"kind": "vti"}, {"ME": "fec0::1", "PEER": "fec0::2"}, "kind = vti, but fec0::1 is an IPv6 endpoint; leave kind out"),
         ({"mtu": 1200}, {"verb": "up-client-v6"}, "mtu = 1200 is too small for IPv6; make it 1280 or more"),
     ],
 )  # fmt: skip
@@ -340,6 +418,19 @@ def test_the_mtu_is_what_the_longest_esp_header_leaves(path, peer, mtu):
     ends = {} if peer == 4 else {"ME": "fec0::1", "PEER": "fec0::2"}
     (link,) = of(Link, wishes(path_mtu=path, **ends))
     assert link.mtu == mtu
+
+
+def test_an_mtu_that_is_set_is_the_links():
+    """IPv6 alone needs 1280."""
+    assert of(Link, wishes(Settings(mtu=1200), path_mtu=1500))[0].mtu == 1200
+    assert of(Link, wishes(Settings(mtu=1280), "up-client-v6"))[0].mtu == 1280
+
+
+def test_the_path_to_nowhere_is_not_looked_up():
+    """The kernel chooses the MTU then."""
+    anywhere = Settings(remote=ip_address("0.0.0.0"))
+    (link,) = of(Link, wishes(anywhere, PEER="0.0.0.0", path_mtu=1500))
+    assert link.mtu == 0
 
 
 def test_the_mss_is_clamped_to_what_the_mtu_leaves():
@@ -391,6 +482,13 @@ def test_a_virtual_ip_that_is_a_neighbours_is_refused(ip):
     )
 
 
+@pytest.mark.parametrize("character", ["x", "ü", "\U0001f510"])
+def test_an_alias_has_63_characters_whatever_they_are(character):
+    """So it fits into 255 bytes."""
+    (link,) = of(Link, wishes(CONNECTION=character * 100))
+    assert len(link.alias) == 63 and len(link.alias.encode()) <= 255
+
+
 def test_an_alias_is_printable_and_fits():
     """A connection's name may be long and strange."""
     (link,) = of(Link, wishes(CONNECTION="x\n" * 300))
@@ -416,6 +514,46 @@ def test_every_wish_and_all_that_stands_is_one_of_its_key():
             made = wishes(settings._replace(routes=routes, when_down=what))
             for nouns in (made.wishes, made.standing):
                 assert len({noun.key for noun in nouns}) == len(nouns)
+
+
+@pytest.mark.parametrize("metric", [5, 1023, 1025])
+def test_another_metric_than_ipv6s_own_is_kept(metric):
+    """The smaller one is the better one."""
+    routes = (ConfiguredRoute(ip_network("fd00:2::/32"), metric=metric),)
+    (route,) = of(Route, wishes(Settings(routes=routes), "up-client-v6"))
+    assert route.metric == metric
+
+
+@pytest.mark.parametrize("metric", [1, (1 << 31) - 3, (1 << 31) - 1, 1 << 31, (1 << 32) - 2])
+def test_a_full_tunnels_metric_stays_below_what_blocks(metric):
+    """charon shall like the uplink's route better, and no unreachable route may win."""
+    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), metric=metric),)
+    (route,) = of(Route, wishes(Settings(routes=routes)))
+    assert route.metric == min(metric + (1 << 31), 0xFFFFFFFE)
+
+
+def test_a_selector_of_a_sites_network_is_routed():
+    """No network of a site is wider than a /8."""
+    (route,) = of(Route, wishes(PEER_CLIENT="10.0.0.0/8"))
+    assert str(route.destination) == "10.0.0.0/8"
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"PEER_PROTOCOL": "1"}, "is limited by protocol or port"),
+        ({"PEER_PORT": "500"}, "is limited by protocol or port"),
+        ({"PEER_CLIENT": "192.168.0.0/16", "ME": "10.9.9.9"}, "contains the peer's own address"),
+        ({"PEER_CLIENT": "192.168.0.0/30", "PEER": "10.9.9.9"}, "contains our own address"),
+        ({"PEER_CLIENT": "192.0.2.0/24"}, "contains the next hop's address"),
+    ],
+)
+def test_a_selector_that_a_route_cannot_say_makes_none(changed, why):
+    """A note says why, and what to write."""
+    made = wishes(hop="192.0.2.1", **{"PEER_CLIENT": "10.2.0.0/16", **changed})
+    assert of(Route, made) == []
+    (note,) = made.notes
+    assert f" {why}; add --route NET" in note
 
 
 def test_ipv6s_own_metric_is_none():
