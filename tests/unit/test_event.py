@@ -171,7 +171,8 @@ def test_the_greatest_numbers_are_read():
     """All that 32 bits hold."""
     most = "4294967295"
     event = parse(environment(UNIQUEID=most, IF_ID_IN=most, MARK_IN=f"{most}/0xffffffff"))
-    assert event.unique_id == event.if_id_in == event.mark_in.value == 0xFFFFFFFF
+    assert event.unique_id == event.if_id_in == 0xFFFFFFFF
+    assert event.mark_in == Mark(0xFFFFFFFF, 0xFFFFFFFF)
 
 
 def test_an_if_id_of_zero_is_none():
