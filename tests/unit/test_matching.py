@@ -225,6 +225,12 @@ def test_a_down_with_a_new_id_ends_an_older_ike_sas() -> None:
     assert ended(3) == (None, None)
 
 
+def test_its_own_id_decides_before_all_else() -> None:
+    """Where there is a reference of this very IKE_SA, no other is looked at."""
+    assert ended(3, life(1, 2), life(2, 3, peer="192.168.0.9")) == (2, None)
+    assert ended(3, life(1, 5), life(2, 3, peer="192.168.0.9")) == (2, None)
+
+
 def test_an_id_that_was_guessed_counts_less_than_one_that_was_told() -> None:
     """Only where no reference has a lower ID may a guess have been wrong."""
     assert ended(3, life(1, 2), life(2, 5, born=1)) == (1, 2)
@@ -292,6 +298,7 @@ def test_what_stands_may_be_the_same_but_for_its_mark() -> None:
     )
     assert matching.same_but_for_mark(one.identity, one.standing_identity)
     assert not matching.same_but_for_mark(one.identity, other.standing_identity)
+    assert not matching.same_but_for_mark(other.identity, one.standing_identity)
     assert matching.same_but_for_mark(one.identity, matching.ADOPTED)
 
 

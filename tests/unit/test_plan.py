@@ -140,10 +140,10 @@ def test_a_child_sa_for_gre_is_not_told_to_add_a_mark():
     )
 
 
-@pytest.mark.parametrize("mine", ["0", "47", "6"])
+@pytest.mark.parametrize("mine", ["0", "47", "6", "50"])
 def test_gre_on_one_side_only_is_no_gre_link(mine):
-    """Both selectors of a GRE link's CHILD_SA have its protocol."""
-    its = {"0": "47", "47": "0", "6": "6"}[mine]
+    """Both selectors of a GRE link's CHILD_SA have its protocol, and no other."""
+    its = {"0": "47", "47": "0"}.get(mine, mine)
     told = refused(MARK_IN=None, MARK_OUT=None, MY_PROTOCOL=mine, PEER_PROTOCOL=its)
     assert told.startswith("the CHILD_SA has neither mark nor if_id")
 
@@ -248,6 +248,55 @@ def test_a_full_tunnel_of_the_other_family_lets_only_ike_out():
     assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
 
 
+def test_a_full_tunnel_over_the_other_family_lets_only_ike_out():
+    """The peer has an IPv6 address, and the tunnel is IPv4's."""
+    made = wishes(EVERYTHING, ME="fec0::1", PEER="fec0::2")
+    assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
+
+
+@pytest.mark.parametrize("peer", ["0.0.0.0", None])
+def test_a_full_tunnel_needs_the_peers_address(peer):
+    """Or the peer's own packets would go into it."""
+    event = parse(environment())._replace(peer=peer and ip_address(peer))
+    settings = EVERYTHING._replace(remote=ip_address("192.168.0.2"))
+    with pytest.raises(PlanError) as caught:
+        plan(event, settings, Answers(None, None, None, None))
+    assert caught.value.message == "0.0.0.0/0 is a full tunnel, and the peer's address is not known"
+
+
+@pytest.mark.parametrize(
+    ("own", "connections", "table"),
+    [(None, None, FULL_TABLE), (9, None, 9), (None, 8, 8), (9, 8, 9), (300, None, 300)],
+)
+def test_a_full_tunnel_may_have_another_table(own, connections, table):
+    """The route's own comes first, then the connection's."""
+    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), table=own),)
+    made = wishes(Settings(routes=routes, table=connections))
+    assert [one.table for one in of(Route, made)] == [table]
+    assert of(Rule, made)[-1] == Rule(4, 15003, None, table)
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "table"),
+    [
+        ({"vrf": "blue"}, None, 100),
+        ({"vrf": "blue"}, 9, 9),
+        ({"netns": "office"}, None, 254),
+        ({"netns": "office", "table": 8}, None, 8),
+        ({"netns": "office", "table": 8}, 9, 9),
+    ],
+)
+def test_a_route_in_a_vrf_or_a_netns_has_its_table(settings, own, table):
+    """It is the VRF's, unless the route has its own. Its source is nobody's business here."""
+    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), table=own),)
+    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
+    made = wishes(
+        Settings(routes=routes, **settings), source="10.1.0.1", MY_CLIENT="10.1.0.0/24", **none
+    )
+    (route,) = of(Route, made)
+    assert (route.table, route.source) == (table, None) and of(Rule, made) == []
+
+
 @pytest.mark.parametrize("net", ["192.0.0.0/8", "192.168.0.2/32"])
 def test_any_route_that_contains_the_peer_is_a_full_tunnel(net):
     """In the main table it would loop."""
@@ -289,7 +338,8 @@ def test_an_if_id_makes_an_xfrm_interface_named_after_it():
     """xfrm42 for if_id 42."""
     made = wishes(IF_ID_IN=42, IF_ID_OUT=42)
     (link,) = of(Link, made)
-    assert (link.kind, link.key, link.name, link.local) == ("xfrm", "xfrm 42", "xfrm42", None)
+    assert link == Link("xfrm", None, None, "xfrm42", 0, 0, "vti-updown gw", if_id=42)
+    assert link.key == "xfrm 42"
 
 
 @pytest.mark.parametrize(("name", "other"), [("IF_ID_IN", "IF_ID_OUT"), ("IF_ID_OUT", "IF_ID_IN")])
@@ -370,6 +420,23 @@ def test_two_if_ids_make_a_link_each_way():
         one.link_key for one in of(Address, made)
     } == {out.key}
     assert Sysctl(back.key, "ipv4", "rp_filter", 2) in made.wishes
+
+
+@pytest.mark.parametrize(
+    ("unknown", "told"),
+    [
+        (["me"], "a VTI has two endpoints"),
+        (["peer"], "a VTI has two endpoints"),
+        (["me", "peer"], "a VTI has endpoints"),
+    ],
+)
+def test_a_vti_with_an_unknown_endpoint_is_told_to_name_both(unknown, told):
+    """There is no event to tell them where a link stands before its CHILD_SA."""
+    event = parse(environment())._replace(**dict.fromkeys(unknown))
+    with pytest.raises(PlanError) as caught:
+        plan(event, Settings(), Answers(None, None, None, None))
+    assert caught.value.message == told
+    assert caught.value.hint == "add local and remote to the settings"
 
 
 def test_any_end_is_a_wildcard_of_the_endpoints_family():
@@ -467,6 +534,37 @@ def test_keep_stands_without_what_the_peer_handed_out():
     assert [str(noun.address) for noun in kept.standing if isinstance(noun, Address)] == [
         "169.254.21.2/30"
     ]
+
+
+@pytest.mark.parametrize(
+    ("verb", "ip"), [("up-client", "169.254.21.2/30"), ("up-client-v6", "fd00:7::2/64")]
+)
+def test_addresses_of_the_settings_wait_for_their_family(verb, ip):
+    """Those of the other come with its own event."""
+    inner = [InnerAddress(ip_interface(text)) for text in ("169.254.21.2/30", "fd00:7::2/64")]
+    made = wishes(Settings(address=tuple(inner)), verb)
+    assert [str(noun.address) for noun in of(Address, made)] == [ip]
+
+
+class NoVirtualIps(Answers):
+    """Answers about our address only where there is one to ask for."""
+
+    def our_address(self, link_key, ip):
+        assert ip is not None and str(ip) != "10.3.0.1"
+        return super().our_address(link_key, ip)
+
+
+def test_an_address_of_ours_that_a_route_hangs_on_is_wished_for():
+    """It stays as long as the route. A virtual IP is wished for anyway."""
+    held = Address("vti 192.168.0.1 192.168.0.2", ip_interface("10.1.0.1/32"))
+    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
+    site = environment(MY_CLIENT="10.1.0.0/24", **none)
+    answers = NoVirtualIps("10.1.0.1", None, held, None)
+    assert of(Address, plan(parse(site), OFFICE, answers)) == [held]
+    answers = NoVirtualIps(None, None, held, None)
+    assert of(Address, plan(parse(site), OFFICE, answers)) == []
+    made = plan(parse(environment()), OFFICE, answers)
+    assert [str(noun.address) for noun in of(Address, made)] == ["10.3.0.1/32"]
 
 
 def test_nothing_stands_by_default():
