@@ -83,7 +83,11 @@ TESTS_ABOUT = {
     "settings/conflicts.py": ["unit/test_wrong_files.py", "unit/test_settings.py"],
     "settings/file.py": ["unit/test_settings.py", "unit/test_wrong_files.py"],
     "settings/lists.py": ["unit/test_settings.py", "unit/test_wrong_files.py"],
-    "settings/table.py": ["unit/test_settings.py", "unit/test_wrong_files.py"],
+    "settings/table.py": [
+        "unit/test_settings.py",
+        "unit/test_wrong_files.py",
+        "unit/test_docs.py::test_the_page_of_settings_is_what_their_table_says",
+    ],
     "settings/values.py": ["unit/test_settings.py", "unit/test_wrong_files.py"],
     "text.py": ["unit/test_text.py"],
     "wishes/link.py": ["unit/test_plan.py", "stories/test_links.py"],

@@ -30,10 +30,18 @@ def test_a_named_tuple_is_made_as_typings_own() -> None:
 
 def test_what_typings_own_refuses_is_refused() -> None:
     """A field too many, one that is missing, and one that is not there."""
-    for values, named in (((1, "a", 2), {}), ((), {}), ((1,), {"other": 1}), ((1,), {"number": 1})):
+    for values, named in (
+        ((1, "a", 2), {}),
+        ((), {}),
+        ((1,), {"other": 1}),
+        ((1,), {"number": 1}),
+        ((1, "a"), {"text": "b"}),
+    ):
         for kind in (Ours, Theirs):
             with pytest.raises(TypeError):
                 kind(*values, **named)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="no field text, or has it twice"):
+        Ours(1, "a", text="b")  # type: ignore[misc]
     for kind in (Ours, Theirs):
         with pytest.raises(ValueError, match="other"):
             kind(1)._replace(other=1)  # type: ignore[call-arg]

@@ -85,6 +85,7 @@ FORMS = [
     ("mark", '["0x2A", 7]', ["--mark", "0x2A,7"], (42, 7)),
     ("if_id", "[1, 4294967295]", ["--if-id", "1,4294967295"], (1, 4294967295)),
     ("if_id", '"0x2a"', ["--if-id", "0x2a"], (42, 42)),
+    ("mark", '"0x0000002a"', ["--mark", "0x0000002a"], (42, 42)),
     ("mark", '["0x2", "0xffffffff"]', ["--mark", "0x2,0xffffffff"], (2, 4294967295)),
     ("routes", '"auto"', ["--route", "auto"], None),
     ("routes", '"none"', ["--route", "none"], ()),
@@ -165,6 +166,7 @@ def test_the_example_that_a_hint_shows_is_right(file, flag):
 def test_a_flag_without_a_value_leaves_the_next_word_alone():
     """--multicast takes its value only behind an equals sign."""
     assert settings("--multicast", "--mtu", "1400") == Settings(multicast=True, mtu=1400)
+    assert settings("--no-routes", "--mtu", "1400") == Settings(routes=(), mtu=1400)
 
 
 # Which of several decides.
@@ -474,6 +476,10 @@ def test_what_can_be_together_is_taken(file, text):
          "write --address 169.254.21.2/30"),
         (["--address", "10.3.0.1/0024"], "--address 10.3.0.1/0024 is not an address such as 10.3.0.1 or 169.254.21.2/30",
          "write --address 169.254.21.2/30"),
+        (["--address", "10.3.0.1/33"], "--address 10.3.0.1/33 is not an address such as 10.3.0.1 or 169.254.21.2/30",
+         "write --address 169.254.21.2/30"),
+        (["--table", "blue"], "--table blue is not main, default or a number from 1 to 4294967295", "write --table 100"),
+        (["--mss", "zero"], "--mss zero is not path, none or a number from 536 to 65495", "write --mss path"),
         (["--remote", "255.255.255.255"], "--remote 255.255.255.255 is not an address of one host", "write --remote 203.0.113.7"),
         (["--mark", "2a"], "--mark 2a is not one or two numbers from 1 to 4294967295", "write --mark 42"),
         (["--mark", "0x00000002a"], "--mark 0x00000002a is not one or two numbers from 1 to 4294967295", "write --mark 42"),

@@ -246,6 +246,7 @@ def test_a_table_that_settings_names_has_to_be_there(said):
     line = f"error: gw: --settings office: {FILE} has no such table; vti-updown check-config lists them"
     assert said("[connection.gw]", "--settings", "office") == (line, 2)
     assert said("[default]", "--settings", "office") == (line, 2)
+    assert said("[connection.zoo]", "--settings", "office") == (line, 2)
 
 
 @pytest.mark.parametrize("name", ["net", "büro" * 100, "\x1b" * 50, "a" * 200])
