@@ -1,6 +1,7 @@
 """What an up wishes for, with the questions answered by hand."""
 
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,9 @@ from vti_updown.settings.table import Settings
 from vti_updown.wishes.plan import plan
 from vti_updown.wishes.questions import LinkName, PlanError, Questions
 from vti_updown.wishes.routes import FULL_TABLE
+
+
+NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", "MY_SOURCEIP6_1"])
 
 
 class Answers(Questions):
@@ -159,15 +163,17 @@ def test_a_child_sa_without_a_mark_is_told_what_to_add():
 
 def test_a_route_prefers_the_hosts_address_without_virtual_ip():
     """It must lie within the local selector."""
-    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
-    made = wishes(source="10.1.0.1", MY_CLIENT="10.1.0.0/24", PEER_CLIENT="10.2.0.0/16", **none)
+    made = wishes(
+        source="10.1.0.1", MY_CLIENT="10.1.0.0/24", PEER_CLIENT="10.2.0.0/16", **NO_VIRTUAL_IP
+    )
     assert [str(one.source) for one in of(Route, made)] == ["10.1.0.1"]
 
 
 def test_a_local_selector_of_everything_asks_for_no_source():
     """Every source matches the policy then."""
-    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
-    made = wishes(source="10.1.0.1", MY_CLIENT="0.0.0.0/0", PEER_CLIENT="10.2.0.0/16", **none)
+    made = wishes(
+        source="10.1.0.1", MY_CLIENT="0.0.0.0/0", PEER_CLIENT="10.2.0.0/16", **NO_VIRTUAL_IP
+    )
     assert [one.source for one in of(Route, made)] == [None]
 
 
@@ -289,9 +295,11 @@ def test_a_full_tunnel_may_have_another_table(own, connections, table):
 def test_a_route_in_a_vrf_or_a_netns_has_its_table(settings, own, table):
     """It is the VRF's, unless the route has its own. Its source is nobody's business here."""
     routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), table=own),)
-    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
     made = wishes(
-        Settings(routes=routes, **settings), source="10.1.0.1", MY_CLIENT="10.1.0.0/24", **none
+        Settings(routes=routes, **settings),
+        source="10.1.0.1",
+        MY_CLIENT="10.1.0.0/24",
+        **NO_VIRTUAL_IP,
     )
     (route,) = of(Route, made)
     assert (route.table, route.source) == (table, None) and of(Rule, made) == []
@@ -425,14 +433,14 @@ def test_two_if_ids_make_a_link_each_way():
 @pytest.mark.parametrize(
     ("unknown", "told"),
     [
-        (["me"], "a VTI has two endpoints"),
-        (["peer"], "a VTI has two endpoints"),
-        (["me", "peer"], "a VTI has endpoints"),
+        ({"me": None}, "a VTI has two endpoints"),
+        ({"peer": None}, "a VTI has two endpoints"),
+        ({"me": None, "peer": None}, "a VTI has endpoints"),
     ],
 )
 def test_a_vti_with_an_unknown_endpoint_is_told_to_name_both(unknown, told):
     """There is no event to tell them where a link stands before its CHILD_SA."""
-    event = parse(environment())._replace(**dict.fromkeys(unknown))
+    event = parse(environment())._replace(**unknown)
     with pytest.raises(PlanError) as caught:
         plan(event, Settings(), Answers(None, None, None, None))
     assert caught.value.message == told
@@ -557,8 +565,7 @@ class NoVirtualIps(Answers):
 def test_an_address_of_ours_that_a_route_hangs_on_is_wished_for():
     """It stays as long as the route. A virtual IP is wished for anyway."""
     held = Address("vti 192.168.0.1 192.168.0.2", ip_interface("10.1.0.1/32"))
-    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
-    site = environment(MY_CLIENT="10.1.0.0/24", **none)
+    site = environment(MY_CLIENT="10.1.0.0/24", **NO_VIRTUAL_IP)
     answers = NoVirtualIps("10.1.0.1", None, held, None)
     assert of(Address, plan(parse(site), OFFICE, answers)) == [held]
     answers = NoVirtualIps(None, None, held, None)
