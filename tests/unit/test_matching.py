@@ -231,7 +231,7 @@ def test_its_own_id_decides_before_all_else() -> None:
     assert ended(3, life(1, 5), life(2, 3, peer="192.168.0.9")) == (2, None)
 
 
-def test_an_id_that_was_guessed_counts_less_than_one_that_was_told() -> None:
+def test_an_id_that_was_guessed_counts_less_than_a_told_one() -> None:
     """Only where no reference has a lower ID may a guess have been wrong."""
     assert ended(3, life(1, 2), life(2, 5, born=1)) == (1, 2)
     assert ended(3, life(2, 5, born=1)) == (2, 5)
@@ -261,7 +261,7 @@ def test_a_down_ends_what_agrees_in_virtual_ip_and_endpoints(other: dict[str, st
     assert ended(9, life(1, 2), life(2, 5, holds=False, **other)) == (1, 2)
 
 
-def test_of_equals_a_down_ends_the_one_that_holds_nothing_then_the_oldest() -> None:
+def test_of_equals_one_that_holds_nothing_goes_then_the_oldest() -> None:
     """In doubt, a tunnel is kept."""
     assert ended(2, life(1, 2), life(2, 2, holds=False)) == (2, None)
     assert ended(2, life(1, 2, holds=False), life(2, 2)) == (1, None)

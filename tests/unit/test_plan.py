@@ -19,7 +19,6 @@ from vti_updown.wishes.plan import plan
 from vti_updown.wishes.questions import LinkName, PlanError, Questions
 from vti_updown.wishes.routes import FULL_TABLE
 
-
 NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", "MY_SOURCEIP6_1"])
 
 
