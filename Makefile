@@ -59,6 +59,10 @@ lint: ## ruff, mypy --strict, and mypy over the tests
 density: ## how dense the code is, by package, against structlog; fails where the goal is not met
 	$(LAB) tools python3 tools/density.py --against structlog src/vti_updown
 
+mutants: ## small changes to the pure modules, which the tests should notice: a sample, SEED=N the same again, ALL=1 all
+	$(LAB) tools pip install --quiet --disable-pip-version-check "vti-updown[mutants]"
+	$(LAB) tools python3 tools/mutants.py $(if $(ALL),--all) $(if $(SEED),--seed $(SEED))
+
 bench: ## an up and a down against the bash script, in wall and CPU time; VTI_UPDOWN_BENCH=vm: in a VM (root)
 	$(LAB) $(if $(filter vm,$(VTI_UPDOWN_BENCH)),run,tools) python3 tools/bench.py
 
@@ -88,4 +92,4 @@ clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-all test-recipes watch recipes settings unit lint density bench bench-vm shell install uninstall clean
+.PHONY: help demo test test-all test-recipes watch recipes settings unit lint density mutants bench bench-vm shell install uninstall clean

@@ -162,6 +162,29 @@ def test_a_borrowed_link_is_cleared_and_left():
     ]
 
 
+def test_what_is_not_sure_does_not_go_with_its_link():
+    """It may stand on another link, so it has a step of its own."""
+    applied = {LINK.key: Applied(LINK), ONE.key: Applied(ONE), NET.key: Applied(NET, sure=False)}
+    assert difference(applied, {}) == [Step(NET, None), Step(LINK, None)]
+
+
+def test_a_borrowed_link_is_never_changed():
+    """Whatever is wished for: it is somebody else's."""
+    wish = LINK._replace(mtu=1400, name="other")
+    applied = {LINK.key: Applied(LINK, borrowed=True)}
+    assert difference(applied, {wish.key: wish}, borrowed={LINK.key}) == []
+    assert difference({LINK.key: Applied(LINK)}, {wish.key: wish}) == [Step(LINK, wish)]
+
+
+def test_what_is_on_a_link_that_goes_to_another_vrf_is_put_back():
+    """All of it is lost by the move, and the link stays."""
+    moved = LINK._replace(master="blue")
+    steps = difference(
+        {LINK.key: Applied(LINK)}, {moved.key: moved}, [ONE, NET, address("10.9.0.1/32", OTHER)]
+    )
+    assert steps == [Step(LINK, moved), Step(ONE, ONE), Step(NET, NET)]
+
+
 def test_a_route_that_another_link_takes_over_moves_in_one_step():
     """No packet finds it missing."""
     moved = NET._replace(link_key=OTHER.key)

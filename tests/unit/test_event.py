@@ -74,7 +74,8 @@ def test_all_virtual_ips_are_read():
         ("MARK_OUT", "2/0xzz"), ("MARK_OUT", "4294967296/0xffffffff"), ("IF_ID_IN", "-5"), ("IF_ID_OUT", "4294967296"),
         ("MY_CLIENT", "10.3.0.1"), ("MY_CLIENT", "10.3.0.1/24"), ("MY_CLIENT", "10.3.0.1/33"), ("PEER_CLIENT", "fe80::%1/64"),
         ("PEER_CLIENT", "10.0.0.0/255.0.0.0"), ("MY_PORT", "65536"), ("MY_PORT", "1:"), ("MY_PROTOCOL", "x"),
-        ("MY_SOURCEIP4_1", "10.3.0.1/32"),
+        ("MY_SOURCEIP4_1", "10.3.0.1/32"), ("UNIQUEID", "00000000001"), ("PEER_CLIENT", "10.2.0.0/0016"), ("PEER_PORT", "1:65536"),
+        ("MARK_IN", "2/ffffffff"), ("MARK_IN", "2/0x"), ("MARK_IN", "2/0x٢"), ("MARK_IN", "2/0xf_f"), ("MARK_IN", "2/0x0f0000000"),
     ],
 )  # fmt: skip
 def test_what_charon_would_not_write_is_refused_by_name(name, value):
@@ -158,3 +159,70 @@ def test_bytes_that_are_no_text_are_escaped(raw):
 def test_a_variable_that_is_too_long_is_refused():
     """charon's own are far shorter."""
     assert refused(PEER_ID="x" * 5000) == "PLUTO_PEER_ID is longer than 4096 bytes"
+
+
+def test_a_variable_of_the_greatest_length_is_read():
+    """One byte more is refused."""
+    assert parse(environment(PEER_ID="x" * 4096)).peer_id == "x" * 4096
+    assert refused(PEER_ID="x" * 4097) == "PLUTO_PEER_ID is longer than 4096 bytes"
+
+
+def test_the_greatest_numbers_are_read():
+    """All that 32 bits hold."""
+    most = "4294967295"
+    event = parse(environment(UNIQUEID=most, IF_ID_IN=most, MARK_IN=f"{most}/0xffffffff"))
+    assert event.unique_id == event.if_id_in == 0xFFFFFFFF
+    assert event.mark_in == Mark(0xFFFFFFFF, 0xFFFFFFFF)
+
+
+def test_an_if_id_of_zero_is_none():
+    """charon takes it so, too."""
+    event = parse(environment(IF_ID_IN="0", IF_ID_OUT="0"))
+    assert event.if_id_in is event.if_id_out is None
+
+
+def test_a_mark_is_written_with_its_mask_unless_that_is_whole():
+    """Marks that differ only in their masks are two."""
+    assert str(Mark(2, 0xFFFFFFFF)) == "2"
+    assert str(Mark(2, 0xFF)) == "2/0xff"
+    assert parse(environment(MARK_IN="2/0xFF")).mark_in == Mark(2, 0xFF)
+    assert parse(environment(MARK_IN="2")).mark_in == Mark(2, 0xFFFFFFFF)
+
+
+@pytest.mark.parametrize(
+    ("mine", "its"), [("10.3.0.1/32", "fd00:2::/32"), ("fec3::1/128", "10.2.0.0/16")]
+)
+def test_selectors_of_two_families_are_refused(mine, its):
+    """No policy of the kernel's can have them."""
+    message = refused(MY_CLIENT=mine, PEER_CLIENT=its)
+    assert message == f"PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT={its} are not of one family"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "port", "told"),
+    [
+        ("0", "0", "10.2.0.0/16"),
+        ("1", "0", "10.2.0.0/16[1/0]"),
+        ("1", "8", "10.2.0.0/16[1/8]"),
+        ("0", "500", "10.2.0.0/16[0/500]"),
+    ],
+)
+def test_a_selector_is_told_with_what_limits_it(protocol, port, told):
+    """A protocol or a port limits it, and either is enough."""
+    event = parse(environment(PEER_CLIENT="10.2.0.0/16", PEER_PROTOCOL=protocol, PEER_PORT=port))
+    assert event.peer_selector.seen_from(event.peer) == told
+    assert event.peer_selector.limited is (told != "10.2.0.0/16")
+
+
+@pytest.mark.parametrize("net", ["192.168.0.1/32", "192.168.0.3/32", "192.168.0.2/31"])
+def test_a_selector_of_another_address_is_not_the_host(net):
+    """Nor is a subnet that begins with the host's own."""
+    event = parse(environment(PEER_CLIENT=net))
+    assert event.peer_selector.seen_from(event.peer) == net
+    assert event.peer_selector.seen_from(None) == net
+
+
+def test_a_long_value_is_shown_in_part():
+    """What it should have been is on the line, too."""
+    assert refused(ME="x" * 31) == f"PLUTO_ME={'x' * 29}… is not an IP address"
+    assert refused(ME="x" * 30) == f"PLUTO_ME={'x' * 30} is not an IP address"

@@ -201,6 +201,95 @@ def test_references_of_another_charon_are_never_ended(told: Told) -> None:
     assert told.down(2) is None
 
 
+def life(number: int, unique_id: int, **known: Any) -> matching.Life:
+    """A reference of the caller below."""
+    usual = {"virtual_ips": "10.3.0.1", "me": "192.168.0.1", "peer": "192.168.0.2"}
+    return matching.Life(number, unique_id, **{"born": unique_id, **usual, **known})
+
+
+def ended(unique_id: int, *lives: matching.Life, heard: matching.Heard | None = None) -> Any:
+    """What a `down` with this unique ID ends, and what ID its own has replaced.
+
+    It does not depend on the order of the candidates.
+    """
+    caller = matching.caller("1 1", event("down-client", unique_id))
+    ending = matching.ends(lives, caller, heard)
+    assert matching.ends(lives[::-1], caller, heard) == ending
+    return tuple(ending)
+
+
+def test_a_down_with_a_new_id_ends_an_older_ike_sas() -> None:
+    """Unique IDs only grow, so a reference with a greater one is another IKE_SA's."""
+    assert ended(3, life(1, 2), life(2, 5)) == (1, 2)
+    assert ended(3, life(1, 5)) == (None, None)
+    assert ended(3) == (None, None)
+
+
+def test_its_own_id_decides_before_all_else() -> None:
+    """Where there is a reference of this very IKE_SA, no other is looked at."""
+    assert ended(3, life(1, 2), life(2, 3, peer="192.168.0.9")) == (2, None)
+    assert ended(3, life(1, 5), life(2, 3, peer="192.168.0.9")) == (2, None)
+
+
+def test_an_id_that_was_guessed_counts_less_than_a_told_one() -> None:
+    """Only where no reference has a lower ID may a guess have been wrong."""
+    assert ended(3, life(1, 2), life(2, 5, born=1)) == (1, 2)
+    assert ended(3, life(2, 5, born=1)) == (2, 5)
+
+
+def test_a_down_under_an_id_of_which_all_is_over_ends_nothing() -> None:
+    """It is a second `down`, whatever its ID was taken for."""
+    for balance in (0, -1):
+        assert ended(3, life(1, 4), heard=matching.Heard(balance, became=5)) == (None, None)
+
+
+def test_an_id_that_was_taken_for_another_has_its_down() -> None:
+    """It ends what could have been meant when that went wrong, and nothing newer."""
+    heard = matching.Heard(1, became=5)
+    assert ended(3, life(1, 5), life(2, 6), heard=heard) == (1, 5)
+    assert ended(3, life(1, 4), life(2, 6), heard=heard) == (1, 4)
+    assert ended(3, life(1, 6), heard=heard) == (None, None)
+    assert ended(3, life(1, 1), heard=matching.Heard(1)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "other", [{"virtual_ips": "10.3.0.0"}, {"virtual_ips": "10.3.0.2"}, {"me": "192.168.0.0"},
+              {"me": "192.168.0.9"}, {"peer": "192.168.0.1"}, {"peer": "192.168.0.9"}]
+)  # fmt: skip
+def test_a_down_ends_what_agrees_in_virtual_ip_and_endpoints(other: dict[str, str]) -> None:
+    """Even beside a newer reference, and one that holds nothing."""
+    assert ended(9, life(1, 2), life(2, 5, holds=False, **other)) == (1, 2)
+
+
+def test_of_equals_one_that_holds_nothing_goes_then_the_oldest() -> None:
+    """In doubt, a tunnel is kept."""
+    assert ended(2, life(1, 2), life(2, 2, holds=False)) == (2, None)
+    assert ended(2, life(1, 2, holds=False), life(2, 2)) == (1, None)
+    assert ended(2, life(1, 2), life(2, 2)) == (1, None)
+
+
+@pytest.mark.parametrize("mine", ["10.1.0.0/24", "10.9.0.0/24"])
+def test_what_stands_is_known_by_its_selector(mine: str) -> None:
+    """Only the selector of a virtual IP may be another one next time."""
+    ours = matching.caller("1 1", event("up-client", 1, my_client=mine))
+    again = matching.caller("1 1", event("up-client", 2, my_client=mine, my_sourceip4_1="10.3.0.9"))
+    assert ours.standing_identity == again.standing_identity and mine in ours.standing_identity
+    one = matching.caller("1 1", event("up-client", 1))
+    nine: dict[str, Any] = {"my_client": "10.3.0.9/32", "my_sourceip4_1": "10.3.0.9"}
+    other = matching.caller("1 1", event("up-client", 2, **nine))
+    assert one.standing_identity == other.standing_identity
+    assert one.identity != other.identity
+
+
+def test_marks_that_differ_in_their_masks_are_two_identities() -> None:
+    """A CHILD_SA has both its marks for its whole life."""
+    told = {
+        matching.caller("1 1", event("up-client", 1, mark_in=mark)).identity
+        for mark in ("2/0xffffffff", "2/0x0000000f", "3/0xffffffff", "")
+    }
+    assert len(told) == 4
+
+
 def test_what_stands_may_be_the_same_but_for_its_mark() -> None:
     """A standing link may hold another mark than the `up` that comes has (`mark=%unique`)."""
     one, other = (
@@ -209,6 +298,7 @@ def test_what_stands_may_be_the_same_but_for_its_mark() -> None:
     )
     assert matching.same_but_for_mark(one.identity, one.standing_identity)
     assert not matching.same_but_for_mark(one.identity, other.standing_identity)
+    assert not matching.same_but_for_mark(other.identity, one.standing_identity)
     assert matching.same_but_for_mark(one.identity, matching.ADOPTED)
 
 

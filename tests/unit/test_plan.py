@@ -1,6 +1,7 @@
 """What an up wishes for, with the questions answered by hand."""
 
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from vti_updown.settings.table import Settings
 from vti_updown.wishes.plan import plan
 from vti_updown.wishes.questions import LinkName, PlanError, Questions
 from vti_updown.wishes.routes import FULL_TABLE
+
+NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", "MY_SOURCEIP6_1"])
 
 
 class Answers(Questions):
@@ -140,6 +143,14 @@ def test_a_child_sa_for_gre_is_not_told_to_add_a_mark():
     )
 
 
+@pytest.mark.parametrize("mine", ["0", "47", "6", "50"])
+def test_gre_on_one_side_only_is_no_gre_link(mine):
+    """Both selectors of a GRE link's CHILD_SA have its protocol, and no other."""
+    its = {"0": "47", "47": "0"}.get(mine, mine)
+    told = refused(MARK_IN=None, MARK_OUT=None, MY_PROTOCOL=mine, PEER_PROTOCOL=its)
+    assert told.startswith("the CHILD_SA has neither mark nor if_id")
+
+
 def test_a_child_sa_without_a_mark_is_told_what_to_add():
     """The hint names the lines for both configurations."""
     told = refused(MARK_IN=None, MARK_OUT=None)
@@ -151,15 +162,17 @@ def test_a_child_sa_without_a_mark_is_told_what_to_add():
 
 def test_a_route_prefers_the_hosts_address_without_virtual_ip():
     """It must lie within the local selector."""
-    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
-    made = wishes(source="10.1.0.1", MY_CLIENT="10.1.0.0/24", PEER_CLIENT="10.2.0.0/16", **none)
+    made = wishes(
+        source="10.1.0.1", MY_CLIENT="10.1.0.0/24", PEER_CLIENT="10.2.0.0/16", **NO_VIRTUAL_IP
+    )
     assert [str(one.source) for one in of(Route, made)] == ["10.1.0.1"]
 
 
 def test_a_local_selector_of_everything_asks_for_no_source():
     """Every source matches the policy then."""
-    none = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
-    made = wishes(source="10.1.0.1", MY_CLIENT="0.0.0.0/0", PEER_CLIENT="10.2.0.0/16", **none)
+    made = wishes(
+        source="10.1.0.1", MY_CLIENT="0.0.0.0/0", PEER_CLIENT="10.2.0.0/16", **NO_VIRTUAL_IP
+    )
     assert [one.source for one in of(Route, made)] == [None]
 
 
@@ -240,6 +253,57 @@ def test_a_full_tunnel_of_the_other_family_lets_only_ike_out():
     assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
 
 
+def test_a_full_tunnel_over_the_other_family_lets_only_ike_out():
+    """The peer has an IPv6 address, and the tunnel is IPv4's."""
+    made = wishes(EVERYTHING, ME="fec0::1", PEER="fec0::2")
+    assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
+
+
+@pytest.mark.parametrize("peer", ["0.0.0.0", None])
+def test_a_full_tunnel_needs_the_peers_address(peer):
+    """Or the peer's own packets would go into it."""
+    event = parse(environment())._replace(peer=peer and ip_address(peer))
+    settings = EVERYTHING._replace(remote=ip_address("192.168.0.2"))
+    with pytest.raises(PlanError) as caught:
+        plan(event, settings, Answers(None, None, None, None))
+    assert caught.value.message == "0.0.0.0/0 is a full tunnel, and the peer's address is not known"
+
+
+@pytest.mark.parametrize(
+    ("own", "connections", "table"),
+    [(None, None, FULL_TABLE), (9, None, 9), (None, 8, 8), (9, 8, 9), (300, None, 300)],
+)
+def test_a_full_tunnel_may_have_another_table(own, connections, table):
+    """The route's own comes first, then the connection's."""
+    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), table=own),)
+    made = wishes(Settings(routes=routes, table=connections))
+    assert [one.table for one in of(Route, made)] == [table]
+    assert of(Rule, made)[-1] == Rule(4, 15003, None, table)
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "table"),
+    [
+        ({"vrf": "blue"}, None, 100),
+        ({"vrf": "blue"}, 9, 9),
+        ({"netns": "office"}, None, 254),
+        ({"netns": "office", "table": 8}, None, 8),
+        ({"netns": "office", "table": 8}, 9, 9),
+    ],
+)
+def test_a_route_in_a_vrf_or_a_netns_has_its_table(settings, own, table):
+    """It is the VRF's, unless the route has its own. Its source is nobody's business here."""
+    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), table=own),)
+    made = wishes(
+        Settings(routes=routes, **settings),
+        source="10.1.0.1",
+        MY_CLIENT="10.1.0.0/24",
+        **NO_VIRTUAL_IP,
+    )
+    (route,) = of(Route, made)
+    assert (route.table, route.source) == (table, None) and of(Rule, made) == []
+
+
 @pytest.mark.parametrize("net", ["192.0.0.0/8", "192.168.0.2/32"])
 def test_any_route_that_contains_the_peer_is_a_full_tunnel(net):
     """In the main table it would loop."""
@@ -281,7 +345,75 @@ def test_an_if_id_makes_an_xfrm_interface_named_after_it():
     """xfrm42 for if_id 42."""
     made = wishes(IF_ID_IN=42, IF_ID_OUT=42)
     (link,) = of(Link, made)
-    assert (link.kind, link.key, link.name, link.local) == ("xfrm", "xfrm 42", "xfrm42", None)
+    assert link == Link("xfrm", None, None, "xfrm42", 0, 0, "vti-updown gw", if_id=42)
+    assert link.key == "xfrm 42"
+
+
+@pytest.mark.parametrize(("name", "other"), [("IF_ID_IN", "IF_ID_OUT"), ("IF_ID_OUT", "IF_ID_IN")])
+def test_one_if_id_makes_one_link(name, other):
+    """Those of the settings count only where the CHILD_SA has none at all."""
+    (link,) = of(Link, wishes(Settings(if_id=(7, 8)), **{name: 42, other: None}))
+    assert (link.kind, link.if_id) == ("xfrm", 42)
+    first, second = of(Link, wishes(Settings(if_id=(7, 8))))
+    assert (first.if_id, second.if_id) == (8, 7)
+
+
+def test_marks_of_the_settings_count_where_the_child_sa_has_none():
+    """Inbound comes first, as in the file."""
+    chosen = Settings(mark=(5, 6))
+    (link,) = of(Link, wishes(chosen, MARK_IN=None, MARK_OUT=None))
+    assert (link.ikey, link.okey) == (5, 6)
+    (link,) = of(Link, wishes(chosen))
+    assert (link.ikey, link.okey) == (2, 2)
+
+
+class Taken(Answers):
+    """Where every name but the last is taken."""
+
+    def link_name(self, link, defaults, chosen):
+        *self.taken, last = defaults
+        return LinkName(last)
+
+
+def test_default_names_lie_further_and_further_away():
+    """A crowd of old links costs a few look-ups. The last name is 2 ** 31 away."""
+    answers = Taken(None, None, None, None)
+    made = plan(parse(environment(UNIQUEID="7")), Settings(), answers)
+    assert answers.taken[:5] == ["vti7", "vti8", "vti9", "vti11", "vti15"]
+    assert len(answers.taken) == 32
+    (link,) = of(Link, made)
+    assert link.name == f"vti{7 + 2**31}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"MARK_IN": "5", "MARK_OUT": "6"}, "vti6"),
+        ({"MARK_IN": "5", "MARK_OUT": None}, "vti5"),
+        ({"MARK_IN": None, "MARK_OUT": "6"}, "vti6"),
+    ],
+)
+def test_a_name_has_the_mark_that_packets_leave_by(changed, name):
+    """Or the one that they come in by, where there is no other."""
+    (link,) = of(Link, wishes(Settings(name="vti{mark}"), **changed))
+    assert link.name == name
+    (link,) = of(Link, wishes(UNIQUEID="0", **changed))
+    assert link.name == name
+
+
+def test_a_name_that_cannot_be_had_is_noted():
+    """The link has another one for as long as it is up."""
+    made = plan(parse(environment()), Settings(name="office"), Taken(None, None, None, None))
+    (link,) = of(Link, made)
+    assert made.notes[0] == f"the link is {link.name}, not office, for as long as it is up"
+
+
+def test_two_links_do_not_get_one_name():
+    """The second has its default, if the template does not tell the two apart."""
+    both = {"IF_ID_IN": 7, "IF_ID_OUT": 8}
+    assert [link.name for link in of(Link, wishes(Settings(name="gw"), **both))] == ["gw", "xfrm7"]
+    named = of(Link, wishes(Settings(name="gw{if_id}"), **both))
+    assert [link.name for link in named] == ["gw8", "gw7"]
 
 
 def test_two_if_ids_make_a_link_each_way():
@@ -295,6 +427,23 @@ def test_two_if_ids_make_a_link_each_way():
         one.link_key for one in of(Address, made)
     } == {out.key}
     assert Sysctl(back.key, "ipv4", "rp_filter", 2) in made.wishes
+
+
+@pytest.mark.parametrize(
+    ("unknown", "told"),
+    [
+        ({"me": None}, "a VTI has two endpoints"),
+        ({"peer": None}, "a VTI has two endpoints"),
+        ({"me": None, "peer": None}, "a VTI has endpoints"),
+    ],
+)
+def test_a_vti_with_an_unknown_endpoint_is_told_to_name_both(unknown, told):
+    """There is no event to tell them where a link stands before its CHILD_SA."""
+    event = parse(environment())._replace(**unknown)
+    with pytest.raises(PlanError) as caught:
+        plan(event, Settings(), Answers(None, None, None, None))
+    assert caught.value.message == told
+    assert caught.value.hint == "add local and remote to the settings"
 
 
 def test_any_end_is_a_wildcard_of_the_endpoints_family():
@@ -312,6 +461,9 @@ def test_any_end_is_a_wildcard_of_the_endpoints_family():
         ({"kind": "vti"}, {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 4, "IF_ID_OUT": 4},
          "the CHILD_SA has no mark; add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),
         ({"local": ip_address("fec0::7")}, {}, "fec0::7 is no IPv4 address, as the other endpoint is; correct local or remote"),
+        ({"remote": ip_address("192.0.2.7")}, {"ME": "fec0::1", "PEER": "fec0::2"},
+         "192.0.2.7 is no IPv6 address, as the other endpoint is; correct local or remote"),
+        ({"kind": "vti"}, {"ME": "fec0::1", "PEER": "fec0::2"}, "kind = vti, but fec0::1 is an IPv6 endpoint; leave kind out"),
         ({"mtu": 1200}, {"verb": "up-client-v6"}, "mtu = 1200 is too small for IPv6; make it 1280 or more"),
     ],
 )  # fmt: skip
@@ -327,6 +479,9 @@ def test_what_cannot_be_is_told(settings, changed, told):
         (1500, 6, 1390),
         (1492, 4, 1406),
         (1484, 4, 1390),
+        (1491, 4, 1390),
+        (1512, 6, 1406),
+        (1511, 6, 1390),
         (9000, 4, 8910),
         (1280, 4, 1280),
         (None, 4, 0),
@@ -339,10 +494,26 @@ def test_the_mtu_is_what_the_longest_esp_header_leaves(path, peer, mtu):
     assert link.mtu == mtu
 
 
+def test_an_mtu_that_is_set_is_the_links():
+    """IPv6 alone needs 1280."""
+    assert of(Link, wishes(Settings(mtu=1200), path_mtu=1500))[0].mtu == 1200
+    assert of(Link, wishes(Settings(mtu=1280), "up-client-v6"))[0].mtu == 1280
+
+
+def test_the_path_to_nowhere_is_not_looked_up():
+    """The kernel chooses the MTU then."""
+    anywhere = Settings(remote=ip_address("0.0.0.0"))
+    (link,) = of(Link, wishes(anywhere, PEER="0.0.0.0", path_mtu=1500))
+    assert link.mtu == 0
+
+
 def test_the_mss_is_clamped_to_what_the_mtu_leaves():
     """Or to the number that is set."""
     assert of(MssClamp, wishes(Settings(mss=0), path_mtu=1500)) == [
         MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1366, 1346)
+    ]
+    assert of(MssClamp, wishes(Settings(mss=0))) == [
+        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1350, 1330)
     ]
     assert of(MssClamp, wishes(Settings(mss=1200))) == [
         MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200)
@@ -372,6 +543,36 @@ def test_keep_stands_without_what_the_peer_handed_out():
     ]
 
 
+@pytest.mark.parametrize(
+    ("verb", "ip"), [("up-client", "169.254.21.2/30"), ("up-client-v6", "fd00:7::2/64")]
+)
+def test_addresses_of_the_settings_wait_for_their_family(verb, ip):
+    """Those of the other come with its own event."""
+    inner = [InnerAddress(ip_interface(text)) for text in ("169.254.21.2/30", "fd00:7::2/64")]
+    made = wishes(Settings(address=tuple(inner)), verb)
+    assert [str(noun.address) for noun in of(Address, made)] == [ip]
+
+
+class NoVirtualIps(Answers):
+    """Answers about our address only where there is one to ask for."""
+
+    def our_address(self, link_key, ip):
+        assert ip is not None and str(ip) != "10.3.0.1"
+        return super().our_address(link_key, ip)
+
+
+def test_an_address_of_ours_that_a_route_hangs_on_is_wished_for():
+    """It stays as long as the route. A virtual IP is wished for anyway."""
+    held = Address("vti 192.168.0.1 192.168.0.2", ip_interface("10.1.0.1/32"))
+    site = environment(MY_CLIENT="10.1.0.0/24", **NO_VIRTUAL_IP)
+    answers = NoVirtualIps("10.1.0.1", None, held, None)
+    assert of(Address, plan(parse(site), OFFICE, answers)) == [held]
+    answers = NoVirtualIps(None, None, held, None)
+    assert of(Address, plan(parse(site), OFFICE, answers)) == []
+    made = plan(parse(environment()), OFFICE, answers)
+    assert [str(noun.address) for noun in of(Address, made)] == ["10.3.0.1/32"]
+
+
 def test_nothing_stands_by_default():
     """when_down is remove."""
     assert wishes(OFFICE).standing == ()
@@ -383,6 +584,13 @@ def test_a_virtual_ip_that_is_a_neighbours_is_refused(ip):
     assert f"the peer gave the virtual IP {ip}, which is " in refused(
         hop="10.0.0.254", MY_SOURCEIP4_1=ip
     )
+
+
+@pytest.mark.parametrize("character", ["x", "ü", "\U0001f510"])
+def test_an_alias_has_63_characters_whatever_they_are(character):
+    """So it fits into 255 bytes."""
+    (link,) = of(Link, wishes(CONNECTION=character * 100))
+    assert len(link.alias) == 63 and len(link.alias.encode()) <= 255
 
 
 def test_an_alias_is_printable_and_fits():
@@ -410,6 +618,46 @@ def test_every_wish_and_all_that_stands_is_one_of_its_key():
             made = wishes(settings._replace(routes=routes, when_down=what))
             for nouns in (made.wishes, made.standing):
                 assert len({noun.key for noun in nouns}) == len(nouns)
+
+
+@pytest.mark.parametrize("metric", [5, 1023, 1025])
+def test_another_metric_than_ipv6s_own_is_kept(metric):
+    """The smaller one is the better one."""
+    routes = (ConfiguredRoute(ip_network("fd00:2::/32"), metric=metric),)
+    (route,) = of(Route, wishes(Settings(routes=routes), "up-client-v6"))
+    assert route.metric == metric
+
+
+@pytest.mark.parametrize("metric", [1, (1 << 31) - 3, (1 << 31) - 1, 1 << 31, (1 << 32) - 2])
+def test_a_full_tunnels_metric_stays_below_what_blocks(metric):
+    """charon shall like the uplink's route better, and no unreachable route may win."""
+    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), metric=metric),)
+    (route,) = of(Route, wishes(Settings(routes=routes)))
+    assert route.metric == min(metric + (1 << 31), 0xFFFFFFFE)
+
+
+def test_a_selector_of_a_sites_network_is_routed():
+    """No network of a site is wider than a /8."""
+    (route,) = of(Route, wishes(PEER_CLIENT="10.0.0.0/8"))
+    assert str(route.destination) == "10.0.0.0/8"
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"PEER_PROTOCOL": "1"}, "is limited by protocol or port"),
+        ({"PEER_PORT": "500"}, "is limited by protocol or port"),
+        ({"PEER_CLIENT": "192.168.0.0/16", "ME": "10.9.9.9"}, "contains the peer's own address"),
+        ({"PEER_CLIENT": "192.168.0.0/30", "PEER": "10.9.9.9"}, "contains our own address"),
+        ({"PEER_CLIENT": "192.0.2.0/24"}, "contains the next hop's address"),
+    ],
+)
+def test_a_selector_that_a_route_cannot_say_makes_none(changed, why):
+    """A note says why, and what to write."""
+    made = wishes(hop="192.0.2.1", **{"PEER_CLIENT": "10.2.0.0/16", **changed})
+    assert of(Route, made) == []
+    (note,) = made.notes
+    assert f" {why}; add --route NET" in note
 
 
 def test_ipv6s_own_metric_is_none():

@@ -85,6 +85,8 @@ FORMS = [
     ("mark", '["0x2A", 7]', ["--mark", "0x2A,7"], (42, 7)),
     ("if_id", "[1, 4294967295]", ["--if-id", "1,4294967295"], (1, 4294967295)),
     ("if_id", '"0x2a"', ["--if-id", "0x2a"], (42, 42)),
+    ("mark", '"0x0000002a"', ["--mark", "0x0000002a"], (42, 42)),
+    ("mark", '["0x2", "0xffffffff"]', ["--mark", "0x2,0xffffffff"], (2, 4294967295)),
     ("routes", '"auto"', ["--route", "auto"], None),
     ("routes", '"none"', ["--route", "none"], ()),
     ("routes", "[]", ["--no-routes"], ()),
@@ -102,6 +104,10 @@ FORMS = [
     ("address", '"169.254.21.2 peer 169.254.21.1"', ["--address", "169.254.21.2 peer 169.254.21.1"],
      (InnerAddress(interface("169.254.21.2/32"), ip("169.254.21.1")),)),
     ("address", '"10.0.0.0/31"', ["--address", "10.0.0.0/31"], (InnerAddress(interface("10.0.0.0/31")),)),
+    ("address", '"10.3.0.1/32"', ["--address", "10.3.0.1/32"], (InnerAddress(interface("10.3.0.1/32")),)),
+    ("address", '"169.254.21.1 peer 169.254.21.2"', ["--address", "169.254.21.1 peer 169.254.21.2"],
+     (InnerAddress(interface("169.254.21.1/32"), ip("169.254.21.2")),)),
+    ("address", '"fd00::1/128"', ["--address", "fd00::1/128"], (InnerAddress(interface("fd00::1/128")),)),
     ("mtu", "68", ["--mtu", "68"], 68),
     ("mtu", "65535", ["--mtu=65535"], 65535),
     ("mss", '"path"', ["--mss", "path"], 0),
@@ -111,9 +117,11 @@ FORMS = [
     ("metric", "0", ["--metric", "0"], 0),
     ("metric", "4294967294", ["--metric", "4294967294"], 4294967294),
     ("table", "4294967295", ["--table", "4294967295"], 4294967295),
+    ("table", "1", ["--table", "1"], 1),
     ("table", '"main"', ["--table", "main"], 254),
     ("table", '"default"', ["--table", "default"], 253),
     ("vrf", '"blue"', ["--vrf", "blue"], "blue"),
+    ("vrf", '"a-name-of-15-by"', ["--vrf", "a-name-of-15-by"], "a-name-of-15-by"),
     ("netns", '"büro 1"', ["--netns", "büro 1"], "büro 1"),
     ("multicast", "true", ["--multicast"], True),
     ("multicast", "true", ["--multicast=yes"], True),
@@ -123,10 +131,14 @@ FORMS = [
     ("link_local", '"auto"', ["--link-local", "auto"], None),
     ("sysctl", '{ "ipv4.rp_filter" = 2, "ipv6.accept_ra" = 0 }', ["--sysctl=ipv4.rp_filter=2", "--sysctl", "ipv6.accept_ra=0"],
      (("ipv4", "rp_filter", 2), ("ipv6", "accept_ra", 0))),
+    ("netns", f'"{"x" * 255}"', ["--netns", "x" * 255], "x" * 255),
+    ("sysctl", '{ "ipv4.a" = -2147483648, "ipv6.b" = 2147483647 }', ["--sysctl=ipv4.a=-2147483648", "--sysctl=ipv6.b=2147483647"],
+     (("ipv4", "a", -2147483648), ("ipv6", "b", 2147483647))),
     ("sysctl", "{ ipv4.rp_filter = -1, ipv4.disable_policy = 0 }", ["--sysctl=ipv4.rp_filter=-1", "--sysctl=ipv4.disable_policy=0"],
      (("ipv4", "rp_filter", -1), ("ipv4", "disable_policy", 0))),
     ("when_down", '"block"', ["--when-down", "block"], "block"),
     ("up", '"a; b"', ["--up", "a; b"], "a; b"),
+    ("up", f'"{"x" * 131071}"', ["--up", "x" * 131071], "x" * 131071),
     ("down", "'''\na\nb'''", ["--down", "a\nb"], "a\nb"),
     ("command_seconds", "60", ["--command-seconds", "60"], 60),
     ("command_detach", "true", ["--command-detach"], True),
@@ -134,7 +146,7 @@ FORMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "toml", "words", "value"), FORMS)
+@pytest.mark.parametrize(("key", "toml", "words", "value"), FORMS, ids=[form[0] for form in FORMS])
 def test_a_setting_is_the_same_in_the_file_and_as_a_flag(file, key, toml, words, value):
     """Both give the same value."""
     assert settings(*words) == Settings(**{key: value})
@@ -158,6 +170,7 @@ def test_a_flag_without_a_value_leaves_the_next_word_alone():
     """--multicast and --command-detach take one only behind an equals sign."""
     assert settings("--multicast", "--mtu", "1400") == Settings(multicast=True, mtu=1400)
     assert settings("--command-detach", "--mtu", "1400") == Settings(command_detach=True, mtu=1400)
+    assert settings("--no-routes", "--mtu", "1400") == Settings(routes=(), mtu=1400)
 
 
 # Which of several decides.
@@ -218,6 +231,12 @@ RANKS = [
     ("a longer prefix beats a shorter", 'peer = "192.168.0.0/16"', 'peer = "192.168.0.0/24"'),
     ("one address beats a subnet", 'peer = "192.168.0.0/31"', 'peer = "192.168.0.2"'),
     ("one address beats a pattern", 'connection = "gw*"', 'peer = "192.168.0.2"'),
+    ("a literal character beats a prefix", 'peer = "192.168.0.0/24"', 'connection = "g*"'),
+    ("a prefix beats a pattern without a literal", 'connection = "*"', 'peer = "192.0.0.0/8"'),
+    ("a set of one character is no literal", 'connection = "[g]?"', 'connection = "g*"'),
+    ("a negated set of one character is no literal", 'connection = "[!a]?"', 'connection = "g*"'),
+    ("a bracket at a set's start is of the set", 'connection = "[]g]?"', 'connection = "g*"'),
+    ("a character behind a set is a literal", 'connection = "?[w]"', 'connection = "[g]w"'),
 ]
 
 
@@ -232,6 +251,16 @@ def test_the_more_specific_table_wins_wherever_it_stands(file, loser, winner):
     ]
     for text in ("\n".join(tables), "\n".join(reversed(tables))):
         assert file(text) == Settings(mtu=1400, section="winner")
+
+
+def test_a_bracket_without_its_pair_stands_for_itself(file):
+    """Such as in a name that only begins like a set."""
+    tables = [
+        '[connection.a]\nmtu = 1300\nconnection = "[g*"',
+        '[connection.b]\nmtu = 1400\nconnection = "?*"',
+    ]
+    for text in ("\n".join(tables), "\n".join(reversed(tables))):
+        assert file(text, CONNECTION="[gw").section == "a"
 
 
 def test_of_equals_the_one_further_down_wins(file):
@@ -363,6 +392,7 @@ def test_a_down_reads_no_file_unless_it_asks_for_settings(monkeypatch, tmp_path)
         'kind = "vti6"\nlocal = "any"\nremote = "2001:db8::1"',
         'kind = "vti"\nlocal = "192.0.2.1"\nremote = "::"\nmark = 42',
         'kind = "auto"\nif_id = 42\nmark = 42',
+        'link_local = "fe80::1"\nsysctl = { "ipv6.accept_ra" = 1, "ipv6.mtu" = 1400 }',
         'vrf = "blue"\nroutes = [{ to = "10.2.0.0/16", table = 254 }]',
         'netns = "office"\ntable = 100',
     ],
@@ -425,6 +455,51 @@ def test_what_can_be_together_is_taken(file, text):
          "write ipv4.NAME or ipv6.NAME"),
         (["--vrf", "blue", "--netns", "x"], "--vrf and netns exclude each other", "leave one out"),
         (["--up", " "], "--up   is no command", "write --up logger up"),
+        (["--up", "x" * 131072], f"--up {'x' * 39}… is longer than 131071 bytes", "put it into a script"),
+        (["--route", "10.2.0.0/16,metric=1,metric=2"], "--route 10.2.0.0/16,metric=1,metric=2: 'metric=2' is no option, or given twice",
+         "write NET,metric=N,table=N,src=IP"),
+        (["--route", "10.2.0.0/16,to=10.3.0.0/16"], "--route 10.2.0.0/16,to=10.3.0.0/16: 'to=10.3.0.0/16' is no option, or given twice",
+         "write NET,metric=N,table=N,src=IP"),
+        (["--route", f"10.2.0.0/16,{'x' * 16}"], f"--route 10.2.0.0/16,{'x' * 16}: '{'x' * 14}…' is no option, or given twice",
+         "write NET,metric=N,table=N,src=IP"),
+        (["--route", "fd00::/32,src=10.1.0.1"], "--route src=10.1.0.1 is no IPv6 address of a host", "write an address of this host"),
+        (["--route", "10.2.0.0/16,src=10.1.0.1", "--route", "10.2.0.0/16,src=10.1.0.2"], "--route 10.2.0.0/16 has two sources",
+         "leave one of the two out"),
+        (["--route", "10.2.0.0/16,src=10.1.0.2", "--route", "10.2.0.0/16,src=10.1.0.1"], "--route 10.2.0.0/16 has two sources",
+         "leave one of the two out"),
+        (["--route", "10.2.0.0/16", "--no-routes", "--route", "10.3.0.0/16"], "--route and --no-routes exclude each other",
+         "leave one of them out"),
+        (["--address", "fd00::1 peer 10.3.0.1"], "--address fd00::1 peer 10.3.0.1 needs two addresses of one family",
+         "write ADDRESS peer ADDRESS"),
+        (["--address", "10.3.0.1 peer 0.0.0.0"], "--address 10.3.0.1 peer 0.0.0.0 needs two addresses of one family",
+         "write ADDRESS peer ADDRESS"),
+        (["--address", "10.3.0.1/31 peer 10.3.0.9"], "--address 10.3.0.1/31 peer 10.3.0.9 has a prefix and a peer",
+         "leave one of the two out"),
+        (["--address", "/24"], "--address /24 is not an address such as 10.3.0.1 or 169.254.21.2/30", "write --address 169.254.21.2/30"),
+        (["--address", "0.0.0.0/8"], "--address 0.0.0.0/8 is not an address such as 10.3.0.1 or 169.254.21.2/30",
+         "write --address 169.254.21.2/30"),
+        (["--address", "10.3.0.1/0024"], "--address 10.3.0.1/0024 is not an address such as 10.3.0.1 or 169.254.21.2/30",
+         "write --address 169.254.21.2/30"),
+        (["--address", "10.3.0.1/33"], "--address 10.3.0.1/33 is not an address such as 10.3.0.1 or 169.254.21.2/30",
+         "write --address 169.254.21.2/30"),
+        (["--table", "blue"], "--table blue is not main, default or a number from 1 to 4294967295", "write --table 100"),
+        (["--mss", "zero"], "--mss zero is not path, none or a number from 536 to 65495", "write --mss path"),
+        (["--remote", "255.255.255.255"], "--remote 255.255.255.255 is not an address of one host", "write --remote 203.0.113.7"),
+        (["--mark", "2a"], "--mark 2a is not one or two numbers from 1 to 4294967295", "write --mark 42"),
+        (["--mark", "0x00000002a"], "--mark 0x00000002a is not one or two numbers from 1 to 4294967295", "write --mark 42"),
+        (["--mtu", "00000001400"], "--mtu 00000001400 is not a number from 68 to 65535", "write --mtu 1400"),
+        (["--mtu", "65536"], "--mtu 65536 is not a number from 68 to 65535", "write --mtu 1400"),
+        (["--sysctl", "ipv4.=1"], "--sysctl ipv4. is no sysctl of a link", "write ipv4.NAME or ipv6.NAME"),
+        (["--sysctl", "ipv4.a=-2147483649"], "--sysctl ipv4.a=-2147483649 is not a number from -2147483648 to 2147483647",
+         "write a whole number"),
+        (["--sysctl", "ipv4.a=--1"], "--sysctl ipv4.a=--1 is not a number from -2147483648 to 2147483647", "write a whole number"),
+        (["--name", "a{{mark}}"], "--name a{{mark}} has a brace without its pair", "write {uniqueid}, say"),
+        (["--name", "a}{mark}"], "--name a}{mark} has a brace without its pair", "write {uniqueid}, say"),
+        (["--name", f"{{{'x' * 16}}}"], f"--name {{{'x' * 16}}}: unknown {{{'x' * 14}…}}",
+         "known are {connection} {uniqueid} {mark} {if_id} {if_id:08x} {peer}"),
+        (["--netns", "."], "--netns . is no name of a network namespace", "write --netns office"),
+        (["--netns", "x" * 256], f"--netns {'x' * 39}… is no name of a network namespace", "write --netns office"),
+        (["--link-local", "192.0.2.1/24"], "--link-local 192.0.2.1/24 is not in fe80::/10", "write --link-local fe80::1/64"),
         (["--up", "\udcff"], "--up \\udcff is no UTF-8", "put it into a script"),
     ],
 )  # fmt: skip
@@ -499,6 +574,8 @@ def test_a_template_is_filled_in():
         ("{connection}", "../x", "has '/' in it, which no link name may have"),
         ("{connection}", "vpn%d", "has '%' in it, which no link name may have"),
         ("{connection}", "büro", "has 'ü' in it, which no link name may have"),
+        ("{connection}", "a:b", "has ':' in it, which no link name may have"),
+        ("{connection}", "a\x7fb", "in it, which no link name may have"),
         ("{connection}", "..", "is no name"),
         ("{connection}", "all", "is no name"),
         ("{connection}{connection}", "", "is empty"),

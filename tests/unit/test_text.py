@@ -1,9 +1,11 @@
 """Lines that fit charon's log."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vti_updown.text import LINE_BYTES, cut, fitted, in_head, noted, said, shown
+from vti_updown.text import LINE_BYTES, cut, fitted, in_head, noted, said, shown, wrapped
 
 
 @given(st.text(max_size=300))
@@ -49,7 +51,7 @@ def test_nothing_is_cut_from_a_message_of_three_lines(head, message, remedy):
     assert told.replace(";", "") == whole.replace(";", "") or size(message) > LINE_BYTES
 
 
-@given(st.text(max_size=200).map(shown), SENTENCES)
+@given(st.text(max_size=200).map(shown), SENTENCES.filter(lambda remedy: "; " not in remedy))
 def test_a_note_is_never_cut_behind_its_semicolon(name, remedy):
     """Its remedy stands there."""
     head = f"{in_head(name)}: "
@@ -92,3 +94,48 @@ def test_a_long_list_ends_with_a_count():
 def test_a_character_is_never_cut_in_the_middle():
     """A line is valid UTF-8."""
     assert cut("→" * 100) == "→" * 39 + "…"
+
+
+def test_what_just_fits_is_kept_whole():
+    """One character more, and the end is cut."""
+    assert shown("x" * 40) == "x" * 40
+    assert shown("x" * 41) == "x" * 39 + "…"
+    assert cut("x" * LINE_BYTES) == "x" * LINE_BYTES
+    assert cut("x" * (LINE_BYTES + 1)) == "x" * (LINE_BYTES - 3) + "…"
+
+
+def test_what_can_be_printed_is_not_escaped():
+    """Only the characters that cannot be are."""
+    assert shown("grün\n") == "grün\\n"
+
+
+def test_a_list_that_just_fits_is_named_whole():
+    """One byte more, and the last of it is counted only."""
+    fits = fitted("gw", ["x" * 56, "y" * 58])
+    assert fits == f"gw, {'x' * 56}, {'y' * 58}" and len(fits) == LINE_BYTES
+    assert fitted("gw", ["x" * 56, "y" * 59]) == f"gw, {'x' * 56}, and 1 more"
+
+
+def test_items_that_do_not_fit_at_all_are_still_counted():
+    """Unless not even the count fits."""
+    assert fitted("x" * 100, ["y" * 30, "z" * 30]) == "x" * 100 + ", and 2 more"
+    assert fitted("x" * 115, ["y" * 30]) == "x" * 115
+
+
+@given(st.lists(st.text("aü", min_size=1, max_size=30), min_size=1, max_size=30))
+def test_a_long_text_is_broken_between_words(words):
+    """No word is lost, each line begins with the indent, and no line could hold a word more."""
+    lines = wrapped(" ".join(words), "    ")
+    assert [word for one in lines for word in one.split()] == words
+    for one in lines:
+        assert one == "    " + " ".join(one.split())
+        assert len(one.encode()) <= LINE_BYTES
+    for one, after in itertools.pairwise(lines):
+        first, *_ = after.split()
+        assert len(f"{one} {first}".encode()) > LINE_BYTES
+
+
+def test_words_that_just_fill_a_line_stand_on_it():
+    """A line may have LINE_BYTES bytes, and no more."""
+    assert wrapped(f"{'x' * 59} {'y' * 60}", "") == [f"{'x' * 59} {'y' * 60}"]
+    assert wrapped(f"{'x' * 59} {'y' * 61}", "") == ["x" * 59, "y" * 61]

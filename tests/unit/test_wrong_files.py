@@ -51,6 +51,7 @@ WRONG = [
     ("[connection.gw]\n[connection.gw]",
      f"error: gw: {FILE} line 2, column 15: Cannot declare ('connection', 'gw') twice; correct it there"),
     (b"[default]\n# b\xfcro", f"error: gw: {FILE} line 2 is not UTF-8; correct it there"),
+    (b"\n# b\xfcro", f"error: gw: {FILE} line 2 is not UTF-8; correct it there"),
     ("a = " + "[" * 100_000,
      f"error: gw: {FILE} has a number too long, or tables too deep; correct it there"),
     ("a = " + "9" * 5000,
@@ -71,6 +72,11 @@ WRONG = [
     ("[connection.gw]\nroute = '10.2.0.0/16'", f"error: gw: {FILE} [connection.gw] route is unknown; write routes"),
     ("[connection.gw]\nbandwidth = 5",
      f"error: gw: {FILE} [connection.gw] bandwidth is unknown; vti-updown --help lists what there is"),
+    ("[connection.gw]\nmetrics = 5", f"error: gw: {FILE} [connection.gw] metrics is unknown; write metric"),
+    (f"[default]\n{'x' * 21} = 5",
+     f"error: gw: {FILE} [default] {'x' * 19}… is unknown; vti-updown --help lists what there is"),
+    ('[connection."büro"]\nbandwidth = 5',
+     f'error: gw: {FILE} [connection."büro"] bandwidth is unknown; vti-updown --help lists what there is'),
     ("[connection.a.b]\nmtu = 1400",
      f'error: gw: {FILE} [connection.a] b is unknown; quote a name with a dot in it: [connection."A.B"]'),
     ("[default]\npeer = '192.0.2.1'",
@@ -105,6 +111,18 @@ WRONG = [
     ("[default]\nif_id = [1, 4294967296]",
      f"error: gw: {FILE} [default] if_id = [1, 4294967296] is not one or two numbers from 1 to 4294967295\n"
      "error: gw:   write if_id = 42"),
+    ("[default]\nmark = '42'",
+     f'error: gw: {FILE} [default] mark = "42" is not one or two numbers from 1 to 4294967295; write mark = 42'),
+    ("[default]\nroutes = [{}]",
+     f'error: gw: {FILE} [default] routes = {{}} has no network; write to = "10.2.0.0/16"'),
+    ("[default]\nroutes = [{ metric = 5, table = 3 }]",
+     f'error: gw: {FILE} [default] routes = {{…}} has no network; write to = "10.2.0.0/16"'),
+    ("[default]\nroutes = [{ metric = [5] }]",
+     f'error: gw: {FILE} [default] routes = {{…}} has no network; write to = "10.2.0.0/16"'),
+    ("[default]\nmtu = 18446744073709551615",
+     f"error: gw: {FILE} [default] mtu = 18446744073709551615 is not a number from 68 to 65535; write mtu = 1400"),
+    ("[default]\nmtu = 18446744073709551616",
+     f"error: gw: {FILE} [default] mtu = a number that long is not a number from 68 to 65535; write mtu = 1400"),
     ("[default]\nif_id = true",
      f"error: gw: {FILE} [default] if_id = true is not one or two numbers from 1 to 4294967295; write if_id = 42"),
     ("[default]\nroutes = ['10.2.0.1/16']",
@@ -174,6 +192,8 @@ WRONG = [
      f"error: gw: {FILE} [default] local and remote are both any; write an address in one of them"),
     ("[default]\nlocal = '192.0.2.1'\nremote = 'fd00::1'",
      f"error: gw: {FILE} [default] local is IPv4, but remote is IPv6; write addresses of one family"),
+    ("[default]\nlocal = 'fd00::1'\nremote = '192.0.2.1'",
+     f"error: gw: {FILE} [default] local is IPv6, but remote is IPv4; write addresses of one family"),
     ("[default]\nkind = 'xfrm'\nremote = '192.0.2.1'",
      f"error: gw: {FILE} [default] remote: an xfrm interface has no endpoints; leave remote out, or kind = xfrm"),
     ("[default]\nkind = 'vti'\n[connection.gw]\nlocal = 'fd00::1'",
@@ -193,6 +213,8 @@ WRONG = [
      f"error: gw: {FILE} [default] mss = 1361 is more than the 1360 that mtu = 1400 leaves; write less, or path"),
     ("[default]\nlink_local = 'fe80::1'\nmtu = 1279",
      f"error: gw: {FILE} [default] link_local needs mtu = 1280 at least, not 1279; raise mtu"),
+    ("[default]\nlink_local = 'fe80::1'\nsysctl = { 'ipv6.disable_ipv6' = -1 }",
+     f"error: gw: {FILE} [default] link_local needs IPv6, which sysctl disables; leave one out"),
     ("[default]\nlink_local = 'fe80::1'\nsysctl = { 'ipv6.disable_ipv6' = 1 }",
      f"error: gw: {FILE} [default] link_local needs IPv6, which sysctl disables; leave one out"),
 ]  # fmt: skip
@@ -202,6 +224,25 @@ WRONG = [
 def test_a_wrong_file_says_where_and_what_would_be_right(said, data, line):
     """With file, table and key. A long one has its remedy in a line of its own."""
     assert said(data) == (line, 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("[default]\nmark = [1, 2, 3, 4]", "mark = [1, 2, 3, 4] is not one or two numbers"),
+        ("[default]\nmark = [1, 2, 3, 4, 5]", "mark = [1, 2, 3, 4, …] is not one or two numbers"),
+        ("[default]\nmark = [[1], 2]", "mark = […, 2] is not one or two numbers"),
+        ("[default]\nroutes = 'office'", 'routes = "office" is not a subnet'),
+        ('[default]\nup = "a\\u0000b"', 'up = "a\\x00b" is no command'),
+        (f"{'x' * 21} = 1", f" {'x' * 19}… outside of a table is unknown"),
+    ],
+)
+def test_a_message_shows_the_value_and_cuts_a_long_one(monkeypatch, data, words):
+    """Of a list it shows the first four items."""
+    monkeypatch.setattr(settings_file, "contents", lambda _: data.encode())
+    with pytest.raises(SettingsError) as caught:
+        settings_for({}, EVENT)
+    assert words in caught.value.message
 
 
 def test_a_flag_and_the_file_that_cannot_be_together_name_both(said):
@@ -219,6 +260,8 @@ def test_kind_and_if_id_of_two_tables_may_be_together(monkeypatch):
     text = b"[default]\nkind = 'vti'\n[connection.gw]\nif_id = 42"
     monkeypatch.setattr(settings_file, "contents", lambda _: text)
     assert settings_for({}, EVENT).if_id == (42, 42)
+    text = b"[default]\nif_id = 42\n[connection.gw]\nkind = 'vti'"
+    assert settings_for({}, EVENT).if_id == (42, 42)
 
 
 def test_a_table_that_settings_names_has_to_be_there(said):
@@ -226,6 +269,7 @@ def test_a_table_that_settings_names_has_to_be_there(said):
     line = f"error: gw: --settings office: {FILE} has no such table; vti-updown check-config lists them"
     assert said("[connection.gw]", "--settings", "office") == (line, 2)
     assert said("[default]", "--settings", "office") == (line, 2)
+    assert said("[connection.zoo]", "--settings", "office") == (line, 2)
 
 
 @pytest.mark.parametrize("name", ["net", "büro" * 100, "\x1b" * 50, "a" * 200])
@@ -288,6 +332,17 @@ def test_a_file_of_somebody_elses_is_refused(monkeypatch):
     assert settings_for(read_flags(["--config", "a.toml"]), EVENT).section == ""
 
 
+@pytest.mark.usefixtures("file")
+def test_a_file_of_roots_is_read_by_anybody(monkeypatch):
+    """root may do all that the file can say."""
+    real = os.fstat
+    monkeypatch.setattr(
+        os, "fstat", lambda handle: os.stat_result([*real(handle)[:4], 0, *real(handle)[5:]])
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert settings_for(read_flags(["--config", "a.toml"]), EVENT).section == ""
+
+
 def test_what_is_not_a_file_is_refused_and_not_waited_for(file):
     """A pipe would hang the hook."""
     file.unlink()
@@ -338,6 +393,13 @@ def test_of_a_long_path_the_end_is_shown():
         chosen_file({"config": ["/" + "a" * 100 + "/vti.toml"]}).shown
         == "…" + "a" * 30 + "/vti.toml"
     )
+
+
+def test_a_path_that_just_fits_is_shown_whole():
+    """40 characters."""
+    path = "/" + "a" * 30 + "/vti.toml"
+    assert len(path) == 40 and chosen_file({"config": [path]}).shown == path
+    assert chosen_file({"config": [f"/{path}"]}).shown == "…" + path[1:]
 
 
 def test_the_file_that_is_not_named_need_not_be_there(monkeypatch, tmp_path):
