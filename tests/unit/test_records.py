@@ -331,3 +331,15 @@ def test_records_of_an_earlier_boot_are_removed(tmp_path):
         pass
     own = {f"1-new.{end}" for end in ("sqlite", "sqlite-journal", "sqlite.room", "lock")}
     assert set(os.listdir(directory)) == own | {"state", "2-new.sqlite", "notes.txt", "my-own"}
+
+
+def test_records_are_fresh_until_something_is_committed(tmp_path):
+    """A death before what the kernel has was adopted leaves it to the next event."""
+    directory = str(tmp_path / "records")
+    for _ in range(2):
+        with opened("1", directory) as records:
+            assert records.is_fresh
+    with opened("1", directory) as records:
+        records.commit()
+    with opened("1", directory) as records:
+        assert not records.is_fresh

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 4
 SCHEMA = """
-CREATE TABLE reference (
+CREATE TABLE IF NOT EXISTS reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
     charon TEXT NOT NULL,                     -- who called: a row of charon, or STANDING
     identity TEXT NOT NULL,                   -- JSON: matching.Identity, StandingIdentity, ADOPTED
@@ -49,15 +49,15 @@ CREATE TABLE reference (
     since TEXT NOT NULL,                      -- UTC, for people
     command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
 );
-CREATE TABLE charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- see hook.caller; empty by hand
-CREATE INDEX reference_identity ON reference (charon, identity);
-CREATE INDEX reference_unique_id ON reference (charon, unique_id);
-CREATE TABLE wish (
+CREATE TABLE IF NOT EXISTS charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- see hook.caller; empty by hand
+CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
+CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);
+CREATE TABLE IF NOT EXISTS wish (
     key TEXT NOT NULL, reference INTEGER NOT NULL, object TEXT NOT NULL,
     PRIMARY KEY (key, reference)
 ) WITHOUT ROWID;
-CREATE INDEX wish_reference ON wish (reference);
-CREATE TABLE applied (
+CREATE INDEX IF NOT EXISTS wish_reference ON wish (reference);
+CREATE TABLE IF NOT EXISTS applied (
     key TEXT PRIMARY KEY,
     object TEXT NOT NULL,
     link TEXT NOT NULL,                       -- key of the link it stands on, and goes away with
@@ -70,17 +70,17 @@ CREATE TABLE applied (
     fault TEXT,                               -- what was said when a step for it failed
     tried INTEGER NOT NULL DEFAULT 0          -- how often one did
 ) WITHOUT ROWID;
-CREATE INDEX applied_link ON applied (link);
-CREATE INDEX applied_about ON applied (about) WHERE about IS NOT NULL;
-CREATE INDEX applied_ip ON applied (ip) WHERE ip IS NOT NULL;
-CREATE INDEX applied_unsure ON applied (fault, tried) WHERE NOT sure;
-CREATE TABLE known (
+CREATE INDEX IF NOT EXISTS applied_link ON applied (link);
+CREATE INDEX IF NOT EXISTS applied_about ON applied (about) WHERE about IS NOT NULL;
+CREATE INDEX IF NOT EXISTS applied_ip ON applied (ip) WHERE ip IS NOT NULL;
+CREATE INDEX IF NOT EXISTS applied_unsure ON applied (fault, tried) WHERE NOT sure;
+CREATE TABLE IF NOT EXISTS known (
     charon TEXT NOT NULL, unique_id INTEGER NOT NULL, identity TEXT NOT NULL,
     open INTEGER NOT NULL,                    -- ups less downs with this ID
     became INTEGER NOT NULL DEFAULT 0,        -- its next ID, as far as we could tell
     PRIMARY KEY (charon, unique_id, identity)
 ) WITHOUT ROWID;
-CREATE TABLE late (name TEXT PRIMARY KEY) WITHOUT ROWID; -- done, though its file is there still
+CREATE TABLE IF NOT EXISTS late (name TEXT PRIMARY KEY) WITHOUT ROWID; -- done, though its file is there still
 """
 
 
@@ -107,12 +107,11 @@ class Records:
         self.is_fresh = version == 0
         """Whether there were no records: whatever of ours the kernel holds is to be adopted."""
         if self.is_fresh:
-            set_version = f"PRAGMA user_version = {SCHEMA_VERSION}"
-            database.executescript(f"BEGIN; {SCHEMA} {set_version}; COMMIT;")
+            database.executescript(f"BEGIN; {SCHEMA} COMMIT;")
         elif version != SCHEMA_VERSION:
             database.close()
             raise DatabaseError(f"records of version {version}")
-        database.execute("BEGIN IMMEDIATE")
+        self._begin()
         self.unreadable: set[str] = set()
         """The keys of what is on record and cannot be read, as far as somebody asked."""
         self.unique_ids = UniqueIds(database)
@@ -126,6 +125,12 @@ class Records:
         return Adoption(self._db, self.references, self.applied)
 
     # The transaction
+
+    def _begin(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        if self.is_fresh:
+            # It is written down with what is adopted. A death before that leaves them fresh.
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def recover(self, error: DatabaseError) -> None:
         """Drops what was not committed, and goes on after `error`.
@@ -147,13 +152,13 @@ class Records:
         if self.late:
             self._db.execute("INSERT OR IGNORE INTO late VALUES (?)", (self.late,))
         self._db.execute("COMMIT")
-        self._db.execute("BEGIN IMMEDIATE")
+        self._begin()
 
     def rollback(self) -> None:
         """Drops what was not committed, and goes on with the next change."""
         if self._db.in_transaction:  # a disk that is full ends it
             self._db.execute("ROLLBACK")
-        self._db.execute("BEGIN IMMEDIATE")
+        self._begin()
 
     def close(self) -> None:
         """Drops what was not committed."""
