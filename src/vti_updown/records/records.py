@@ -49,7 +49,9 @@ CREATE TABLE IF NOT EXISTS reference (
     since TEXT NOT NULL,                      -- UTC, for people
     command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
 );
-CREATE TABLE IF NOT EXISTS charon (name TEXT PRIMARY KEY) WITHOUT ROWID; -- see hook.caller; empty by hand
+CREATE TABLE IF NOT EXISTS charon (
+    name TEXT PRIMARY KEY                     -- see hook.caller; empty by hand
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
 CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);
 CREATE TABLE IF NOT EXISTS wish (
@@ -80,7 +82,9 @@ CREATE TABLE IF NOT EXISTS known (
     became INTEGER NOT NULL DEFAULT 0,        -- its next ID, as far as we could tell
     PRIMARY KEY (charon, unique_id, identity)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS late (name TEXT PRIMARY KEY) WITHOUT ROWID; -- done, though its file is there still
+CREATE TABLE IF NOT EXISTS late (
+    name TEXT PRIMARY KEY                     -- it was done, though its file is there still
+) WITHOUT ROWID;
 """
 
 
