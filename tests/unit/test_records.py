@@ -149,13 +149,12 @@ def test_what_failed_is_tried_by_others_a_few_times(records):
         records.applied.put(Applied(wish, sure=False))
     for wish in failed:
         records.applied.failed(wish.key, "no room")
-    for tried in range(1, TRIES):
+    for _ in range(TRIES):
         doubted = records.applied.in_doubt()
         assert set(doubted[: len(died)]) == {wish.key for wish in died}
         assert len(doubted) == len(died) + TRIED_EACH
         for wish in failed:
-            for _ in range(tried == TRIES - 1 or 1):
-                records.applied.failed(wish.key, "no room")
+            records.applied.failed_again(wish.key, "no room")
     assert set(records.applied.in_doubt()) == {wish.key for wish in died}
     assert records.applied.faults([died[0].key, failed[0].key]) == {failed[0].key: "no room"}
 

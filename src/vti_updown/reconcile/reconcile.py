@@ -279,8 +279,7 @@ class _Attempt:
                 key = ended.step.object.key
                 was = before.get(key)
                 _record(ended, was, self._records)
-            for key, fault in self._faults.items():
-                self._records.applied.failed(key, fault)
+            self._record_faults()
             # After a refused step, the roll back goes on from here. A death before it leaves all of
             # it in doubt.
             if self._refused is None:
@@ -290,6 +289,14 @@ class _Attempt:
             fault = shown(error)
             return [f"not recorded ({fault}), so the next event looks again"]
         return []
+
+    def _record_faults(self) -> None:
+        applied = self._records.applied
+        for key, fault in self._faults.items():
+            if key in self._asked:
+                applied.failed(key, fault)
+            else:
+                applied.failed_again(key, fault)
 
 
 def _record(

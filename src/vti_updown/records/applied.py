@@ -157,6 +157,11 @@ class AppliedObjects:
 
     def failed(self, key: str, fault: str) -> None:
         """What was to be done for `key` could not be done. It stays in doubt."""
+        change = "UPDATE applied SET sure = 0, fault = ?, tried = 0 WHERE key = ?"
+        self._db.execute(change, (fault, key))
+
+    def failed_again(self, key: str, fault: str) -> None:
+        """It could not be done by an event of others, either."""
         change = "UPDATE applied SET sure = 0, fault = ?, tried = tried + 1 WHERE key = ?"
         self._db.execute(change, (fault, key))
 
