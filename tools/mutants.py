@@ -301,7 +301,8 @@ def run_tests(project: Path, files: list[str]) -> NoReturn:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, sys.stdout.fileno())
         os.dup2(silence, sys.stderr.fileno())
-        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files], plugins=[Limit()])
+        options = ["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={project}-tmp"]
+        status = pytest.main([*options, *files], plugins=[Limit()])
     finally:
         os._exit(status)
 
