@@ -22,6 +22,7 @@ How it runs:
 
 import argparse
 import ast
+import faulthandler
 import functools
 import itertools
 import multiprocessing
@@ -276,7 +277,8 @@ class Limit:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         signal.setitimer(signal.ITIMER_PROF, TEST_SECONDS)
-        signal.setitimer(signal.ITIMER_REAL, WAITING_SECONDS)
+        # Not ITIMER_REAL: the records have their own use of it.
+        faulthandler.dump_traceback_later(WAITING_SECONDS, exit=True)
 
 
 def passes(project: Path, files: list[str]) -> bool:
@@ -301,7 +303,8 @@ def run_tests(project: Path, files: list[str]) -> NoReturn:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, sys.stdout.fileno())
         os.dup2(silence, sys.stderr.fileno())
-        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files], plugins=[Limit()])
+        options = ["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={project}-tmp"]
+        status = pytest.main([*options, *files], plugins=[Limit()])
     finally:
         os._exit(status)
 
