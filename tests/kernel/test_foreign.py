@@ -62,7 +62,11 @@ REPLACED = {
 }
 
 
-@pytest.mark.parametrize("then", ["down", "up and downs", "repair", "flush", "stale"])
+QUICK = ("down", "repair")
+SLOW = [pytest.param(then, marks=pytest.mark.slow) for then in ("up and downs", "flush", "stale")]
+
+
+@pytest.mark.parametrize("then", [*QUICK, *SLOW])
 def test_what_is_in_the_place_of_ours_is_left_alone(machine, then):
     """A route, an address, a rule, a table of nftables, a link: each in each kind of event."""
     for name, (stands, flags, replaces, shows) in REPLACED.items():

@@ -72,7 +72,7 @@ RUNS = {
 }
 
 
-@pytest.fixture(params=list(RUNS))
+@pytest.fixture(params=["run", pytest.param("directory", marks=pytest.mark.slow)])
 def sidecar(machine, request):
     container = Sidecar(RUNS[request.param])
     yield container

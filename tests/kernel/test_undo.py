@@ -108,6 +108,7 @@ def test_the_link_local_mode_goes_back(machine):
     machine.down()
 
 
+@pytest.mark.slow
 def test_a_sysctl_goes_back_whatever_instant_the_event_dies_at(machine):
     """Its value of before is on record before it is changed."""
     flags = ("--no-routes", "--sysctl", "ipv4.rp_filter=2")

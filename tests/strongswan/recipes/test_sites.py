@@ -57,6 +57,7 @@ class TwoOffices(Site):
 site = TwoOffices.fixture()
 
 
+@pytest.mark.slow  # five minutes on a busy machine; make test-recipes has it
 @pytest.mark.recipe("site-to-site", "strongSwan")
 def test_two_sites_reach_each_other_and_send_nothing_in_clear(site: TwoOffices) -> None:
     """Both networks reach each other in both families, by ESP alone; a gateway's restart ends it,
