@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,16 @@ from support.host import Host
 from vti_updown import cli
 from vti_updown.hook import caller as process
 
+LAN = """
+link set lo up
+link add eth0 type veth peer name lan
+link set lan up
+link set eth0 up
+addr add 192.168.0.1/24 dev eth0
+addr add fec0::1/16 dev eth0 nodad
+route add default via 192.168.0.254
+"""
+"""What `ip` is to do for the host under test, in one process: each test has a host of its own."""
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 libc = ctypes.CDLL(None, use_errno=True)
@@ -154,10 +165,8 @@ def machine(
     try:
         _checked(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
         _checked(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"))
-        sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; ip link set lo up;"
-           "ip link add eth0 type veth peer name lan; ip link set lan up; ip link set eth0 up;"
-           "ip addr add 192.168.0.1/24 dev eth0; ip addr add fec0::1/16 dev eth0 nodad;"
-           "ip route add default via 192.168.0.254")  # fmt: skip
+        Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+        subprocess.run(["ip", "-batch", "-"], input=LAN, text=True, check=True)
         yield Machine(monkeypatch, capfd)
     finally:
         for namespace in home:
