@@ -17,6 +17,7 @@ import pytest
 import deaths
 from conftest import sh
 from support.events import environment
+from support.processes import fork
 from test_setups import config, is_blocked, person
 from view import records, view
 from vti_updown import cli
@@ -39,16 +40,6 @@ def machine(machine, monkeypatch):
     sh("until ip -6 route show table local | grep -q fec0::1; do sleep 0.05; done")
     monkeypatch.setattr(hook_run, "LOCK_SECONDS", 0.2)
     return machine
-
-
-def fork(call):
-    child = os.fork()
-    if child == 0:
-        try:
-            call()
-        finally:
-            os._exit(0)
-    return child
 
 
 def kill(pid):

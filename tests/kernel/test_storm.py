@@ -10,6 +10,7 @@ import time
 
 import deaths
 from support.events import environment
+from support.processes import fork
 from view import records, view
 from vti_updown import cli
 from vti_updown.hook import run as hook
@@ -62,16 +63,6 @@ def work(machine, events, file):
             failures += [f"{verb} {changed}: {lines}"]
     with open(file, "w", encoding="utf-8") as out:
         out.write("\n".join([f"{longest:.1f}", *failures]))
-
-
-def fork(call):
-    child = os.fork()
-    if child == 0:
-        try:
-            call()
-        finally:
-            os._exit(0)
-    return child
 
 
 def test_200_events_at_once_leave_nothing_and_none_fails(machine, capfd, monkeypatch):

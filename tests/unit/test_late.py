@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from support.events import environment
+from support.processes import fork
 from vti_updown import cli
 from vti_updown.admin import session
 from vti_updown.event import parse
@@ -227,16 +228,6 @@ class Host:
         finally:
             os.kill(holder, signal.SIGKILL)
             os.waitpid(holder, 0)
-
-
-def fork(call: Callable[[], object]) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            call()
-        finally:
-            os._exit(0)
-    return child
 
 
 def at_point(number: int, signal_number: int) -> Callable[[str], None]:

@@ -128,11 +128,11 @@ class KernelsChoice(NamedTuple):
         return f"{self.mtu} {self.link_local_mode}"
 
 
-def read_choice(text: str | None) -> KernelsChoice:
+def read_choice(written: str | None) -> KernelsChoice:
     """What `str` made of a choice. Without it, the MTU is 0: not known."""
-    if text is None:
+    if written is None:
         return KernelsChoice(0, IN6_ADDR_GEN_MODE_EUI64)
-    mtu, mode = text.split()
+    mtu, mode = written.split()
     return KernelsChoice(int(mtu), int(mode))
 
 
