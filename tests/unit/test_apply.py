@@ -1,5 +1,6 @@
 """What is asked of the kernel before it is changed, seen on a kernel made of paper."""
 
+import os
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -11,7 +12,7 @@ from vti_updown.kernel.apply import Apply
 from vti_updown.kernel.kernel import Kernel
 from vti_updown.kernel.namespace import Namespace
 from vti_updown.netlink import NLM_F_EXCL, RTM_GETROUTE, RTM_NEWLINK, RTM_NEWROUTE
-from vti_updown.objects import mss, sysctl
+from vti_updown.objects import address, mss, sysctl
 from vti_updown.objects.link import Link
 from vti_updown.objects.object import PROTOCOL, Applied, LinkThere
 from vti_updown.objects.registry import Step
@@ -113,3 +114,24 @@ def test_nothing_is_guessed_where_nothing_is_on_record(
     links = [LinkThere(OLD.key, 7, OLD.name)]
     assert list(kind.there(namespace, links, ())) == [] and asked == []
     assert list(kind.there(namespace, links, None)) == [] and set(asked) == {OLD.name}
+
+
+@pytest.mark.parametrize(
+    ("release", "tells"),
+    [
+        ("5.15.0-91-generic", False),
+        ("5.17+", False),
+        ("5.18.0", True),
+        ("6.1.0-56-amd64", True),
+        ("6.2-rc1", True),
+        ("6.2+", True),
+    ],
+)
+def test_any_kernels_release_is_read(
+    monkeypatch: pytest.MonkeyPatch, release: str, tells: bool
+) -> None:
+    """A kernel that somebody built has a `+` behind its number."""
+    system = os.uname()
+    told = os.uname_result((system[0], system[1], release, system[3], system[4]))
+    monkeypatch.setattr(os, "uname", lambda: told)
+    assert address._tells_protocols() is tells

@@ -166,9 +166,12 @@ class Address(AddressFields, ByNetlink):
 
 
 def _tells_protocols() -> bool:
-    """Whether the kernel keeps the protocol number of an address, as from Linux 5.18 on."""
-    release = os.uname().release
-    major, minor, *_ = release.replace("-", ".").split(".")
+    """Whether the kernel keeps the protocol number of an address, as from Linux 5.18 on.
+
+    A release may read `5.15.0-91-generic`, `6.2-rc1` or `6.2+`.
+    """
+    major, _, rest = os.uname().release.partition(".")
+    minor = rest.replace("-", ".").replace("+", ".").partition(".")[0]
     return (int(major), int(minor)) >= (5, 18)
 
 
