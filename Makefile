@@ -28,7 +28,7 @@ test-all: ## make test, and every slow scenario and the long searches; within an
 	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tools/run.py unit $(UNIT)
 	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tools/run.py oldest tests/kernel/test_hook.py tests/kernel/test_upkeep.py
 	$(LAB) beside
-	VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tools/run.py kernel tests/kernel \
+	VTI_UPDOWN_COVERAGE=1 VTI_UPDOWN_EXAMPLES=400 $(LAB) run python3 tools/run.py kernel tests/kernel \
 		--and python3 tools/run.py strongswan tests/strongswan
 
 test-recipes: ## every recipe of examples/ and strongSwan's own scenarios, the slow ones, too; about 15 minutes (root)
@@ -79,6 +79,7 @@ install: ## the hook in $(PREFIX), an environment of its own, linked into $(BIND
 		{ echo "error: $(PREFIX) has other files in it; name a folder for the hook alone: PREFIX=FOLDER"; exit 1; }
 	$(SYSTEM_PYTHON) -m venv $(PREFIX)
 	$(PREFIX)/bin/pip install --quiet --disable-pip-version-check --upgrade .
+	$(PREFIX)/bin/python3 -I tools/launcher.py $(PREFIX)
 	mkdir -p $(BINDIR)
 	ln -sfn $(PREFIX)/bin/vti-updown $(BINDIR)/vti-updown
 

@@ -7,6 +7,7 @@ import pytest
 
 from support.events import environment
 from support.namespaces import INSTALLED
+from support.slow import slow_but
 from vti_updown import state
 from vti_updown.kernel.apply import KernelError
 from vti_updown.kernel.kernel import Kernel
@@ -469,7 +470,7 @@ def failing(monkeypatch, at, error, after=False):
     monkeypatch.setattr(Kernel, "take", take)
 
 
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", slow_but([1, 3], range(4)))
 def test_an_up_refused_at_any_step_leaves_the_state_before(machine, monkeypatch, at):
     """The steps that were taken are taken back."""
     before = machine.state()
@@ -496,7 +497,7 @@ def test_the_down_of_a_failed_up_leaves_its_live_twin_alone(machine, monkeypatch
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", slow_but([1, 3], range(4)))
 def test_an_up_killed_at_any_step_is_completed_by_the_next_event(machine, monkeypatch, at, after):
     """The records say which steps are in doubt."""
     before = machine.state()
@@ -514,7 +515,7 @@ def test_an_up_killed_at_any_step_is_completed_by_the_next_event(machine, monkey
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize("at", slow_but([1], range(3)))
 def test_a_down_killed_at_any_step_is_completed_later(machine, monkeypatch, at, after):
     """Nothing is left behind, although charon never asks again."""
     machine.up(*NET)
@@ -622,7 +623,7 @@ def test_a_refused_up_leaves_a_dead_charons_objects_for_later(machine):
     assert machine.state() == before
 
 
-@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("at", slow_but([1, 6], range(8)))
 def test_a_failed_up_takes_away_what_a_dead_charon_held(machine, monkeypatch, at):
     """What nobody wishes for any more goes, though the up itself failed."""
     before = machine.state()
@@ -667,7 +668,7 @@ def test_a_sysctl_that_cannot_be_set_back_is_tried_again_later(machine):
     assert machine.setting(6, "vti1") == "0"
 
 
-@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("at", slow_but([1, 4], range(1, 5)))
 def test_records_that_fail_midway_leave_the_tunnel_up(machine, monkeypatch, at):
     """A line says that the next event looks again, and it does."""
     before = machine.state()
@@ -766,7 +767,7 @@ def test_the_installed_hook_runs_from_charons_bare_environment(machine):
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", slow_but([1, 3], range(4)))
 def test_a_killed_up_leaves_nothing_on_a_borrowed_link(machine, monkeypatch, at, after):
     """After its down the administrator's link is as it was."""
     machine.run(
@@ -793,7 +794,7 @@ def test_a_killed_up_leaves_nothing_on_a_borrowed_link(machine, monkeypatch, at,
     assert machine.state() == before
 
 
-@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize("at", slow_but([1], range(3)))
 def test_a_borrowed_link_is_cleared_by_a_later_event(machine, monkeypatch, at):
     """What could not be taken from it stays on record."""
     machine.run(

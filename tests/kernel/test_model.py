@@ -6,7 +6,7 @@ rule the whole kernel is compared with it. What somebody else took away from us 
 there or not until an event touches it, but it is never anything else. Which reference a `down` ends
 is asked of records/matching.py: unit/lives.py tries that.
 
-VTI_UPDOWN_EXAMPLES lives are tried (default 10: about a minute without KVM) of at most 25 rules
+VTI_UPDOWN_EXAMPLES lives are tried (default 6: about a minute without KVM) of at most 25 rules
 each, with VTI_UPDOWN_SEED (default: a new one).
 """
 
@@ -35,7 +35,7 @@ from vti_updown import event, state
 from vti_updown.objects.object import PROTOCOL
 from vti_updown.records.storage import DIRECTORY
 
-EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("VTI_UPDOWN_EXAMPLES", "6"))
 SEED = int(os.environ.get("VTI_UPDOWN_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 RULES = 25
 

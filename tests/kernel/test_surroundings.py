@@ -10,6 +10,7 @@ import pytest
 
 from support.events import environment
 from support.namespaces import INSTALLED
+from support.slow import slow_but
 from view import records, view
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
@@ -38,7 +39,7 @@ diff <(echo "$before") <(state)
 """
 
 
-@pytest.mark.parametrize("ends", [{}, IPV6_ENDS], ids=["vti", "vti6"])
+@pytest.mark.parametrize("ends", slow_but([{}], [{}, IPV6_ENDS]), ids=["vti", "vti6"])
 @pytest.mark.parametrize(
     "own", [True, False], ids=["with a /run of its own", "with a /run that it may not write"]
 )
@@ -147,7 +148,9 @@ def test_the_newest_up_decides_though_the_clock_was_set_back(machine, set_back):
         ),
     ],
 )
-@pytest.mark.parametrize("words", [("--route", "10.2.0.0/16"), ("repair",)])
+@pytest.mark.parametrize(
+    "words", slow_but([("repair",)], [("--route", "10.2.0.0/16"), ("repair",)])
+)
 def test_a_python_without_sqlite_is_told(machine, breakage, said, words):
     """It says what to install, and nothing is changed."""
     before = machine.state()

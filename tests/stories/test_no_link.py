@@ -88,6 +88,19 @@ def test_a_mark_or_an_if_id_asks_for_a_link(
     assert story.left() == []
 
 
+@pytest.mark.parametrize("changed", [{"MARK_IN": 2, "MARK_OUT": 2}, XFRM], ids=["mark", "if_id"])
+def test_a_down_with_a_mark_or_an_if_id_had_a_link(story: Story, changed: Changes) -> None:
+    """So it is not told to leave the hook out, though nothing is up for it."""
+    assert "no link is needed" not in story.event("down-host", **{**ENDS, **changed})
+
+
+@pytest.mark.parametrize("end", ["MY_CLIENT", "PEER_CLIENT"])
+def test_an_endpoint_and_a_network_behind_the_other_need_one(story: Story, end: str) -> None:
+    """Only packets between the two endpoints go without a tunnel."""
+    said = story.event("up-host", **{**ENDS, end: "10.2.0.0/16"})
+    assert "error: gw: the CHILD_SA has neither mark nor if_id" in said
+
+
 def test_a_kind_asks_for_a_link_too(story: Story) -> None:
     """So what is missing for it is an error."""
     story.line = "--kind vti"

@@ -597,6 +597,13 @@ def test_every_flag_has_a_help():
     assert all(flag.default for flag in KEYS.values())
 
 
+def test_the_help_tells_what_holds_without_the_flag():
+    """--version and --help have no default."""
+    described = {flag.name: flag.described for flag in FLAGS}
+    assert described["mss"].endswith(" Default: none.")
+    assert "Default" not in described["version"]
+
+
 def test_the_help_that_the_hook_prints_fits_into_charons_lines():
     """charon cuts longer lines."""
     assert max(len(line.encode()) for line in usage()) <= 120

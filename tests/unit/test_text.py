@@ -78,6 +78,13 @@ def test_a_message_that_never_ends_is_cut():
     assert [line[-1] for line in lines] == ["a", "a", "…", "t"]
 
 
+def test_a_message_that_is_cut_keeps_its_first_three_lines():
+    """What is left out is its end."""
+    words = " ".join(letter * 100 for letter in "abcde")
+    *lines, _ = said("error: ", words, "stop that")
+    assert [line.removeprefix("error: ").lstrip()[0] for line in lines] == ["a", "b", "c"]
+
+
 @given(st.text(max_size=60), st.lists(st.text(max_size=50), max_size=10))
 def test_a_list_that_does_not_fit_says_how_many_more_there_are(head, items):
     """Nothing is dropped in silence."""

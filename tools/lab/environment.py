@@ -67,6 +67,7 @@ def install_the_hook() -> None:
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
         pip_install(VENV, "--no-build-isolation", "--no-deps", "--force-reinstall", copy)
+    run_quietly(str(VENV / "bin/python"), "-I", str(ROOT / "tools/launcher.py"), str(VENV))
 
 
 def variables() -> dict[str, str]:
