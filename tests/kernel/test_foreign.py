@@ -30,8 +30,8 @@ REPLACED = {
     "rule": (
         "",
         FULL,
-        "ip rule del pref 15000 to 192.168.0.2 lookup main proto 50;"
-        " ip rule add pref 15000 to 192.168.0.2 lookup main proto static",
+        "ip rule del pref 15000 iif lo ipproto esp goto 15004 proto 50;"
+        " ip rule add pref 15000 iif lo ipproto esp goto 15004 proto static",
         "ip rule show pref 15000 | grep static",
     ),
     "default route of the full tunnel": (
@@ -39,6 +39,12 @@ REPLACED = {
         FULL,
         "ip route replace default dev eth0 table 7763049 metric 2147483648 proto static",
         "ip route show table 7763049 proto static",
+    ),
+    "way of the peer around the full tunnel": (
+        "",
+        FULL,
+        "ip route replace unreachable 192.168.0.2 table 7763050 proto static",
+        "ip route show table 7763050 proto static",
     ),
     "nft's table": (
         "",
@@ -103,6 +109,7 @@ def clean_up() -> None:
     sh(
         "for link in vti1 mine own; do ip link del $link 2>/dev/null || true; done;"
         "ip route del 10.2.0.0/16 2>/dev/null || true; ip route flush table 7763049 || true;"
+        "ip route flush table 7763050 || true;"
         "ip rule del pref 15000 2>/dev/null || true; nft flush ruleset"
     )
 

@@ -25,7 +25,8 @@ from vti_updown.objects.registry import Step
 from vti_updown.objects.route import Route
 from vti_updown.reconcile.difference import difference
 from vti_updown.records.storage import DIRECTORY
-from vti_updown.wishes.routes import FULL_METRIC, FULL_TABLE
+from vti_updown.settings.table import FULL_TABLE
+from vti_updown.wishes.routes import FULL_METRIC
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 STAR = {"PEER": "192.168.0.3", "PEER_ID": "star", "CONNECTION": "star", "UNIQUEID": 2}
@@ -597,6 +598,8 @@ def test_rules_of_others_with_our_priorities_stay(machine):
     for rule in (
         "pref 15002 lookup main suppress_prefixlength 0",
         "pref 15000 to 192.168.0.9 lookup main",
+        "pref 15000 iif lo ipproto esp goto 15004",
+        "pref 15004 nop",
         "pref 15003 lookup 77",
     ):
         machine.run("ip", "rule", "add", *rule.split())
@@ -618,6 +621,7 @@ def test_a_strangers_default_route_in_our_table_is_left_alone(machine):
     before = machine.state()
     lines = machine.up("--route", "0.0.0.0/0")
     assert lines[-1] == "gw: left alone: a route to 0.0.0.0/0 by eth0"
+    assert "dev vti1" in sh("ip route get 8.8.8.8")
     machine.down()
     assert machine.state() == before
 
@@ -627,7 +631,8 @@ def test_rules_that_networkd_deletes_come_back_with_repair(machine, capfd):
     machine.up("--route", "0.0.0.0/0", "--when-down", "block")
     made = machine.state()
     machine.run("ip", "rule", "flush", "protocol", "50")
-    machine.run("ip", "route", "flush", "table", str(FULL_TABLE))
+    for table in (FULL_TABLE, FULL_TABLE + 1):
+        machine.run("ip", "route", "flush", "table", str(table))
     assert people.run(["repair"]) == 0
     capfd.readouterr()
     assert changes(made, machine.state()) == []

@@ -11,7 +11,10 @@ from support.host import changes
 from vti_updown import state
 from vti_updown.admin import cli as people
 from vti_updown.hook.user_command import ASKS_CHARON
-from vti_updown.wishes.routes import FULL_TABLE
+from vti_updown.kernel.apply import KernelError
+from vti_updown.kernel.kernel import Kernel
+from vti_updown.objects.rule import Rule
+from vti_updown.settings.table import FULL_TABLE
 
 NET = ("--route", "10.2.0.0/16")
 XFRM: dict[str, object] = {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 42, "IF_ID_OUT": 42}
@@ -156,20 +159,89 @@ def test_a_full_tunnel_leaves_the_lan_and_the_peer_outside(machine):
         assert "dev eth0" in sh(f"ip route get {outside}")
     assert lines_of("ip rule") == [
         "0: from all lookup local",
-        "15000: from all to 192.168.0.2 lookup main proto 50",
-        "15000: from all iif lo ipproto udp sport 500 lookup main proto 50",
-        "15000: from all iif lo ipproto udp sport 4500 lookup main proto 50",
-        "15001: from all to 192.168.0.2 unreachable proto 50",
-        "15001: from all iif lo ipproto udp sport 500 unreachable proto 50",
-        "15001: from all iif lo ipproto udp sport 4500 unreachable proto 50",
+        "15000: from all iif lo ipproto esp goto 15004 proto 50",
+        "15000: from all iif lo ipproto udp sport 500 goto 15004 proto 50",
+        "15000: from all iif lo ipproto udp sport 4500 goto 15004 proto 50",
         "15002: from all lookup main suppress_prefixlength 0 proto 50",
-        f"15003: from all lookup {FULL_TABLE} proto 50",
+        f"15003: from all iif lo lookup {FULL_TABLE + 1} proto 50",
+        f"15003: not from all iif lo lookup {FULL_TABLE} proto 50",
+        "15004: from all nop proto 50",
         "32766: from all lookup main",
         "32767: from all lookup default",
     ]
     machine.down()
     machine.down(verb="down-client-v6")
     assert machine.state() == before
+
+
+def asides():
+    """The peers that are kept out of full tunnels."""
+    return re.findall(
+        r"throw (\S+) table 776\d+", sh("ip route show table all; ip -6 route show table all")
+    )
+
+
+def test_every_tunnels_peer_is_outside_while_a_full_tunnel_is_up(machine):
+    """In every order of coming and going; without a full tunnel nothing is there for it."""
+    site = {"PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2, "MARK_IN": 3, "MARK_OUT": 3}
+    before = machine.state()
+    machine.up(*NET, **site)
+    assert asides() == []
+    machine.up(*FULL)
+    assert asides() == ["192.168.0.2", "192.168.0.3"]
+    machine.down(**site)
+    assert asides() == ["192.168.0.2"]
+    machine.up(*NET, **site)
+    assert asides() == ["192.168.0.2", "192.168.0.3"]
+    machine.down()
+    assert asides() == []
+    machine.down(**site)
+    assert machine.state() == before
+
+
+def test_a_full_tunnels_failed_up_leaves_no_way_around_it(machine, monkeypatch):
+    """What came with its rules goes with them."""
+    site = {"PEER": "192.168.0.3", "PEER_ID": "pluto", "UNIQUEID": 2, "MARK_IN": 3, "MARK_OUT": 3}
+    machine.up(*NET, **site)
+    before = machine.state()
+    real = Kernel.take
+
+    def no_rules(self, step, *known):
+        if isinstance(step.new, Rule):
+            raise KernelError(1, "no rules")
+        return real(self, step, *known)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Kernel, "take", no_rules)
+        machine.event("up-client", *FULL)
+    assert machine.status == 1 and machine.state() == before
+
+
+FAR = {"PEER": "203.0.113.7"}
+FAR6 = {"ME": "fec0::1", "PEER": "2001:db8:7::7"}
+
+
+@pytest.mark.parametrize(("family", "far", "lan"), [(4, FAR, "10.77.0.9"), (6, FAR6, "fec7::9")])
+def test_what_is_forwarded_never_goes_around_a_full_tunnel(machine, family, far, lan):
+    """To the peer, from any port: only this host's own outer packets do."""
+    sh("ip -6 route add default dev eth0; ip link add lan0 type dummy; ip link set lan0 up")
+    sh("ip addr add 10.77.0.1/24 dev lan0; ip addr add fec7::1/64 dev lan0 nodad")
+    sh("sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+    machine.up(*FULL, verb="up-client" if family == 4 else "up-client-v6", **far)
+    look_up = f"ip -{family} route get {far['PEER']}"
+    for packet in ("", "ipproto udp sport 500 dport 9", "ipproto udp sport 4500 dport 500"):
+        assert "dev eth0" in sh(f"{look_up} {packet}")
+        assert "dev vti1" in sh(f"{look_up} from {lan} iif lan0 {packet}")
+
+
+def test_a_users_own_rule_decides_of_outer_packets(machine):
+    """One uplink for the office's tunnel, say: its rule is behind ours, and still holds."""
+    sh("ip link add wan2 type dummy; ip link set wan2 up; ip addr add 198.51.100.1/24 dev wan2")
+    sh("ip route add default dev wan2 table 202; ip rule add to 203.0.113.7 lookup 202")
+    machine.up(*FULL, PEER="203.0.113.7")
+    for how in ("", "ipproto udp sport 4500 dport 4500"):
+        assert "dev wan2" in sh(f"ip route get 203.0.113.7 {how}")
+    assert "dev vti1" in sh("ip route get 8.8.8.8")
 
 
 def test_a_peer_is_never_reached_through_its_own_tunnel(machine):
@@ -188,7 +260,7 @@ def test_the_newest_full_tunnel_has_the_traffic(machine):
     assert "dev vti2" in sh("ip route get 8.8.8.8")
     assert all("dev eth0" in sh(f"ip route get 192.168.0.{last}") for last in (2, 3))
     machine.down(**other)
-    assert "dev vti1" in sh("ip route get 8.8.8.8") and "to 192.168.0.3" not in sh("ip rule")
+    assert "dev vti1" in sh("ip route get 8.8.8.8") and "192.168.0.3" not in asides()
     machine.down()
     assert machine.state() == before
 

@@ -21,7 +21,7 @@ from view import view
 from vti_updown import state
 from vti_updown.hook import caller
 from vti_updown.kernel import namespace
-from vti_updown.wishes.routes import FULL_TABLE
+from vti_updown.settings.table import FULL_TABLE
 
 STAR = {"PEER": "192.168.0.3", "PEER_ID": "star", "CONNECTION": "star", "UNIQUEID": 2}
 BARE = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
@@ -200,7 +200,7 @@ def test_rules_of_two_full_tunnels_go_with_their_own(machine, sidecar, first):
     assert any("left alone: a route to 0.0.0.0/0 by vti1" in line for line in lines)
     if first == "host":
         machine.down(*FULL)
-        assert f"15003:\tfrom all lookup {FULL_TABLE} proto 50" in sh("ip rule")
+        assert f"15003:\tnot from all iif lo lookup {FULL_TABLE} proto 50" in sh("ip rule")
         with sidecar.within():
             machine.down(*FULL, **STAR)
     else:

@@ -248,25 +248,26 @@ def test_a_full_tunnel_has_a_table_and_rules_of_its_own(story: Story) -> None:
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
         ip route add 0.0.0.0/0 dev vti1 proto 50 table 7763049 metric 2147483648 src 10.3.0.1
-        ip rule add pref 15000 to 192.168.0.2/32 lookup 254 proto 50
-        ip rule add pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
-        ip rule add pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
-        ip rule add pref 15001 to 192.168.0.2/32 type unreachable proto 50
-        ip rule add pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
-        ip rule add pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
+        ip route add 0.0.0.0/0 dev vti1 proto 50 table 7763050 metric 2147483648 src 10.3.0.1
+        ip route add throw 192.168.0.2/32 proto 50 table 7763050
+        ip rule add pref 15004 nop proto 50
+        ip rule add pref 15000 iif lo ipproto esp goto 15004 proto 50
+        ip rule add pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50
+        ip rule add pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50
         ip rule add pref 15002 lookup 254 suppress_prefixlength 0 proto 50
-        ip rule add pref 15003 lookup 7763049 proto 50
+        ip rule add pref 15003 iif lo lookup 7763050 proto 50
+        ip rule add pref 15003 not iif lo lookup 7763049 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32, 0.0.0.0/0
     """)
     assert story.down() == told("""
-        ip rule del pref 15003 lookup 7763049 proto 50
+        ip rule del pref 15003 iif lo lookup 7763050 proto 50
+        ip rule del pref 15003 not iif lo lookup 7763049 proto 50
         ip rule del pref 15002 lookup 254 suppress_prefixlength 0 proto 50
-        ip rule del pref 15001 to 192.168.0.2/32 type unreachable proto 50
-        ip rule del pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
-        ip rule del pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
-        ip rule del pref 15000 to 192.168.0.2/32 lookup 254 proto 50
-        ip rule del pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
-        ip rule del pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
+        ip rule del pref 15000 iif lo ipproto esp goto 15004 proto 50
+        ip rule del pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50
+        ip rule del pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50
+        ip rule del pref 15004 nop proto 50
+        ip route del throw 192.168.0.2/32 proto 50 table 7763050
         ip link del vti1
         log: gw: vti1 down, 192.168.0.1 → 192.168.0.2
     """)
@@ -281,22 +282,26 @@ def test_a_full_tunnel_has_both_families(story: Story) -> None:
         sysctl -w net.ipv6.conf.vti1.disable_policy=1
         ip addr add fec3::1/128 dev vti1 nodad
         ip -6 route add ::/0 dev vti1 proto 50 table 7763049 metric 2147483648 src fec3::1
-        ip -6 rule add pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
-        ip -6 rule add pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
-        ip -6 rule add pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
-        ip -6 rule add pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
+        ip -6 route add ::/0 dev vti1 proto 50 table 7763050 metric 2147483648 src fec3::1
+        ip -6 rule add pref 15004 nop proto 50
+        ip -6 rule add pref 15000 iif lo ipproto esp goto 15004 proto 50
+        ip -6 rule add pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50
+        ip -6 rule add pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50
         ip -6 rule add pref 15002 lookup 254 suppress_prefixlength 0 proto 50
-        ip -6 rule add pref 15003 lookup 7763049 proto 50
+        ip -6 rule add pref 15003 iif lo lookup 7763050 proto 50
+        ip -6 rule add pref 15003 not iif lo lookup 7763049 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, fec3::1/128, ::/0
     """)
     assert story.down6() == told("""
-        ip -6 rule del pref 15003 lookup 7763049 proto 50
+        ip -6 rule del pref 15003 iif lo lookup 7763050 proto 50
+        ip -6 rule del pref 15003 not iif lo lookup 7763049 proto 50
         ip -6 rule del pref 15002 lookup 254 suppress_prefixlength 0 proto 50
-        ip -6 rule del pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
-        ip -6 rule del pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
-        ip -6 rule del pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
-        ip -6 rule del pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
+        ip -6 rule del pref 15000 iif lo ipproto esp goto 15004 proto 50
+        ip -6 rule del pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50
+        ip -6 rule del pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50
+        ip -6 rule del pref 15004 nop proto 50
         ip -6 route del ::/0 dev vti1 proto 50 table 7763049 metric 2147483648
+        ip -6 route del ::/0 dev vti1 proto 50 table 7763050 metric 2147483648
         ip addr del fec3::1/128 dev vti1
         sysctl -w net.ipv6.conf.vti1.disable_policy=0
         log: gw: vti1 stays, held by 1 more, without ::/0, without fec3::1/128
@@ -307,20 +312,23 @@ def test_a_route_around_the_peer_is_a_full_tunnel(story: Story) -> None:
     """Whatever contains the peer's address needs the rules, or ESP goes in circles."""
     story.line = "--route 192.0.0.0/8"
     assert story.up(PEER="192.0.2.1") == told("""
+        # 192.0.0.0/8 goes through the tunnel, all but 192.0.2.1
         ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.0.2.1 okey 2 ikey 2
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip addr add 10.3.0.1/32 dev vti1
         ip route add 192.0.0.0/8 dev vti1 proto 50 table 7763049 metric 2147483648 src 10.3.0.1
-        ip rule add pref 15000 to 192.0.2.1/32 lookup 254 proto 50
-        ip rule add pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
-        ip rule add pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
-        ip rule add pref 15001 to 192.0.2.1/32 type unreachable proto 50
-        ip rule add pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
-        ip rule add pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
+        ip route add 192.0.0.0/8 dev vti1 proto 50 table 7763050 metric 2147483648 src 10.3.0.1
+        ip route add throw 192.0.2.1/32 proto 50 table 7763050
+        ip rule add pref 15004 nop proto 50
+        ip rule add pref 15000 iif lo ipproto esp goto 15004 proto 50
+        ip rule add pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50
+        ip rule add pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50
         ip rule add pref 15002 lookup 254 suppress_prefixlength 0 proto 50
-        ip rule add pref 15003 lookup 7763049 proto 50
+        ip rule add pref 15003 iif lo lookup 7763050 proto 50
+        ip rule add pref 15003 not iif lo lookup 7763049 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.0.2.1, mark 2, 10.3.0.1/32, 192.0.0.0/8
+        log: gw: 192.0.0.0/8 goes through the tunnel, all but 192.0.2.1
     """)
 
 
@@ -334,17 +342,27 @@ def test_two_full_tunnels_share_their_rules(story: Story) -> None:
         sysctl -w net.ipv4.conf.vti2.disable_policy=1
         ip addr add 10.4.0.1/32 dev vti2
         ip route replace 0.0.0.0/0 dev vti2 proto 50 table 7763049 metric 2147483648 src 10.4.0.1
-        ip rule add pref 15000 to 192.168.0.3/32 lookup 254 proto 50
-        ip rule add pref 15001 to 192.168.0.3/32 type unreachable proto 50
+        ip route replace 0.0.0.0/0 dev vti2 proto 50 table 7763050 metric 2147483648 src 10.4.0.1
+        ip route add throw 192.168.0.3/32 proto 50 table 7763050
         log: pluto: vti2 up, 192.168.0.1 → 192.168.0.3, mark 3, 10.4.0.1/32, 0.0.0.0/0
     """)
     assert story.down(**PLUTO_MARK, MY_SOURCEIP4_1="10.4.0.1") == told("""
         ip route replace 0.0.0.0/0 dev vti1 proto 50 table 7763049 metric 2147483648 src 10.3.0.1
-        ip rule del pref 15001 to 192.168.0.3/32 type unreachable proto 50
-        ip rule del pref 15000 to 192.168.0.3/32 lookup 254 proto 50
+        ip route replace 0.0.0.0/0 dev vti1 proto 50 table 7763050 metric 2147483648 src 10.3.0.1
+        ip route del throw 192.168.0.3/32 proto 50 table 7763050
         ip link del vti2
         log: pluto: vti2 down, 192.168.0.1 → 192.168.0.3
     """)
+
+
+def test_a_full_tunnel_takes_no_other_tunnels_esp(story: Story) -> None:
+    """The peer of a site tunnel stays outside while a full tunnel is up, and no longer."""
+    story.settings(f"[connection.gw]\n{FULL}")
+    assert "throw" not in story.up(**{**SITE, **PLUTO_MARK})
+    assert "ip route add throw 192.168.0.3/32 proto 50 table 7763050" in story.up()
+    assert "ip route del throw 192.168.0.3/32 proto 50 table 7763050" in story.down()
+    assert "throw" not in story.down(**{**SITE, **PLUTO_MARK})
+    assert story.left() == []
 
 
 def test_charons_own_routes_in_the_way_are_told(story: Story) -> None:

@@ -197,12 +197,15 @@ def test_a_full_tunnel_needs_to_know_the_peer(story: Story) -> None:
         ip link set xfrm42 up mtu 1390 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         ip route add 0.0.0.0/0 dev xfrm42 proto 50 table 7763049 metric 2147483648
+        ip route add 0.0.0.0/0 dev xfrm42 proto 50 table 7763050 metric 2147483648
         ip route add unreachable 0.0.0.0/0 proto 50 table 7763049 metric 4294967295
-        ip rule add pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
-        ip rule add pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
-        ip rule add pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
-        ip rule add pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
+        ip route add unreachable 0.0.0.0/0 proto 50 table 7763050 metric 4294967295
+        ip rule add pref 15004 nop proto 50
+        ip rule add pref 15000 iif lo ipproto esp goto 15004 proto 50
+        ip rule add pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50
+        ip rule add pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50
         ip rule add pref 15002 lookup 254 suppress_prefixlength 0 proto 50
-        ip rule add pref 15003 lookup 7763049 proto 50
+        ip rule add pref 15003 iif lo lookup 7763050 proto 50
+        ip rule add pref 15003 not iif lo lookup 7763049 proto 50
         log: gw: xfrm42 up, 2001:db8::1 → 2001:db8::2, if_id 42, 0.0.0.0/0
     """)

@@ -62,19 +62,20 @@ def test_block_of_a_full_tunnel_keeps_its_rules(story: Story) -> None:
     """)
     story.up()
     assert story.down() == told("""
+        ip route del throw 192.168.0.2/32 proto 50 table 7763050
         ip link del vti1
         log: gw: vti1 down, 192.168.0.1 → 192.168.0.2, 0.0.0.0/0 blocked
     """)
     assert story.release("gw") == told("""
-        ip rule del pref 15003 lookup 7763049 proto 50
+        ip rule del pref 15003 iif lo lookup 7763050 proto 50
+        ip rule del pref 15003 not iif lo lookup 7763049 proto 50
         ip rule del pref 15002 lookup 254 suppress_prefixlength 0 proto 50
-        ip rule del pref 15001 to 192.168.0.2/32 type unreachable proto 50
-        ip rule del pref 15001 iif lo ipproto udp sport 4500 type unreachable proto 50
-        ip rule del pref 15001 iif lo ipproto udp sport 500 type unreachable proto 50
-        ip rule del pref 15000 to 192.168.0.2/32 lookup 254 proto 50
-        ip rule del pref 15000 iif lo ipproto udp sport 4500 lookup 254 proto 50
-        ip rule del pref 15000 iif lo ipproto udp sport 500 lookup 254 proto 50
+        ip rule del pref 15000 iif lo ipproto esp goto 15004 proto 50
+        ip rule del pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50
+        ip rule del pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50
+        ip rule del pref 15004 nop proto 50
         ip route del unreachable 0.0.0.0/0 proto 50 table 7763049 metric 4294967295
+        ip route del unreachable 0.0.0.0/0 proto 50 table 7763050 metric 4294967295
     """)
 
 

@@ -14,10 +14,9 @@ from vti_updown.objects.route import Route
 from vti_updown.objects.rule import Rule
 from vti_updown.objects.sysctl import Sysctl
 from vti_updown.settings.lists import ConfiguredRoute, InnerAddress
-from vti_updown.settings.table import Settings
+from vti_updown.settings.table import FULL_TABLE, Settings
 from vti_updown.wishes.plan import plan
 from vti_updown.wishes.questions import LinkName, PlanError, Questions
-from vti_updown.wishes.routes import FULL_TABLE
 
 NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", "MY_SOURCEIP6_1"])
 
@@ -25,7 +24,8 @@ NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", 
 class Answers(Questions):
     """The questions, answered by hand."""
 
-    def __init__(self, source, hop, held, path_mtu):
+    def __init__(self, source, hop, held, path_mtu, has_rule=True):
+        self._has_rule = has_rule
         self._source = source
         self._hop = hop
         self._held = held
@@ -45,6 +45,9 @@ class Answers(Questions):
 
     def path_mtu(self, destination):
         return self._path_mtu
+
+    def has_rule_to(self, table, family):
+        return self._has_rule
 
     def vrf_table(self, name):
         return 100
@@ -68,7 +71,13 @@ def wishes(
 
 
 def of(kind, made):
-    return [noun for noun in made.wishes if isinstance(noun, kind)]
+    """Those of a kind, but for what keeps the peer out of a full tunnel: see `asides`."""
+    found = [noun for noun in made.wishes if isinstance(noun, kind)]
+    return [noun for noun in found if noun not in asides(made)]
+
+
+def asides(made):
+    return [noun for noun in made.wishes if isinstance(noun, Route) and noun.throws]
 
 
 def refused(**changed):
@@ -88,6 +97,7 @@ def test_an_up_wishes_for_link_sysctl_address_and_route():
         Sysctl(link.key, "ipv4", "disable_policy", 1),
         Address(link.key, ip_interface("10.3.0.1/32")),
         Route(ip_network("10.2.0.0/16"), 254, 0, link.key, ip_address("10.3.0.1")),
+        *asides(made),
     )
     assert made.notes == ()
 
@@ -222,41 +232,55 @@ EVERYTHING = Settings(
 )
 
 
-def test_a_full_tunnel_has_a_table_and_rules_of_its_own():
+def routes_of(made):
+    """Each route as destination and table."""
+    return [(str(one.destination), one.table) for one in of(Route, made)]
+
+
+def test_a_full_tunnel_has_tables_and_rules_of_its_own():
     """The main table stays as it is."""
     made = wishes(EVERYTHING)
-    (route,) = of(Route, made)
-    assert (str(route.destination), route.table, str(route.source)) == (
-        "0.0.0.0/0",
-        FULL_TABLE,
-        "10.3.0.1",
-    )
-    assert route.metric > 1 << 30  # charon, which ignores rules, shall like the uplink's better
-    peer = ip_network("192.168.0.2")
-    assert of(Rule, made) == [
-        *(
-            Rule(4, 15000, *what)
-            for what in ((peer, 254), (None, 254, None, 500), (None, 254, None, 4500))
-        ),
-        *(
-            Rule(4, 15001, *what)
-            for what in ((peer, 0), (None, 0, None, 500), (None, 0, None, 4500))
-        ),
-        Rule(4, 15002, None, 254, 0),
-        Rule(4, 15003, None, FULL_TABLE),
+    forwarded, own = of(Route, made)
+    (aside,) = asides(made)
+    assert routes_of(made) == [("0.0.0.0/0", FULL_TABLE), ("0.0.0.0/0", FULL_TABLE + 1)]
+    assert (str(aside.destination), aside.table) == ("192.168.0.2/32", FULL_TABLE + 1)
+    assert str(forwarded.source) == str(own.source) == "10.3.0.1"
+    assert forwarded.metric > 1 << 30  # charon, which ignores rules, shall like the uplink's better
+    rules = of(Rule, made)
+    assert [rule.commands(None, "")[0].removeprefix("ip rule add ") for rule in rules] == [
+        "pref 15000 iif lo ipproto esp goto 15004 proto 50",
+        "pref 15000 iif lo ipproto udp sport 500 goto 15004 proto 50",
+        "pref 15000 iif lo ipproto udp sport 4500 goto 15004 proto 50",
+        "pref 15002 lookup 254 suppress_prefixlength 0 proto 50",
+        f"pref 15003 iif lo lookup {FULL_TABLE + 1} proto 50",
+        f"pref 15003 not iif lo lookup {FULL_TABLE} proto 50",
+        "pref 15004 nop proto 50",
     ]
+    assert aside.only_with == rules[4].key
 
 
-def test_a_full_tunnel_of_the_other_family_lets_only_ike_out():
-    """The peer has no address of that family."""
-    made = wishes(EVERYTHING, "up-client-v6")
-    assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
+def test_charons_mark_stands_for_its_ports():
+    """A program of somebody else's that sends from these ports goes through the tunnel then."""
+    made = wishes(EVERYTHING._replace(ike_mark=0x77, full_priority=5000, full_table=7))
+    first, second, *_ = of(Rule, made)
+    assert "pref 5000 iif lo ipproto esp goto 5004" in first.commands(None, "")[0]
+    assert "pref 5000 iif lo fwmark 0x77 goto 5004" in second.commands(None, "")[0]
+    assert [one.table for one in of(Route, made)] == [7, 8]
 
 
-def test_a_full_tunnel_over_the_other_family_lets_only_ike_out():
-    """The peer has an IPv6 address, and the tunnel is IPv4's."""
+def test_every_tunnels_peer_stays_outside_of_full_tunnels():
+    """One without a full tunnel, too: its ESP would go into another's."""
+    (aside,) = asides(wishes(Settings(routes=())))
+    assert str(aside.destination) == "192.168.0.2/32"
+    assert aside.only_with == of(Rule, wishes(EVERYTHING))[4].key
+
+
+def test_a_peer_of_the_other_family_stays_outside_by_that_ones_rule():
+    """The tunnel is IPv4's, and its peer has an IPv6 address."""
     made = wishes(EVERYTHING, ME="fec0::1", PEER="fec0::2")
-    assert not any(rule.to for rule in of(Rule, made)) and len(of(Rule, made)) == 6
+    (aside,) = asides(made)
+    assert str(aside.destination) == "fec0::2/128" and aside.only_with.startswith("rule 6 ")
+    assert {rule.family for rule in of(Rule, made)} == {4}
 
 
 @pytest.mark.parametrize("peer", ["0.0.0.0", None])
@@ -270,15 +294,35 @@ def test_a_full_tunnel_needs_the_peers_address(peer):
 
 
 @pytest.mark.parametrize(
-    ("own", "connections", "table"),
-    [(None, None, FULL_TABLE), (9, None, 9), (None, 8, 8), (9, 8, 9), (300, None, 300)],
+    ("own", "connections", "table"), [(9, None, 9), (None, 8, 8), (9, 8, 9), (300, None, 300)]
 )
-def test_a_full_tunnel_may_have_another_table(own, connections, table):
-    """The route's own comes first, then the connection's."""
-    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), table=own),)
+def test_who_names_a_table_makes_the_rules_himself(own, connections, table):
+    """The route has the table and the metric asked for; the route's own come first."""
+    routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), table=own, metric=7),)
     made = wishes(Settings(routes=routes, table=connections))
-    assert [one.table for one in of(Route, made)] == [table]
-    assert of(Rule, made)[-1] == Rule(4, 15003, None, table)
+    (route,) = of(Route, made)
+    assert (route.table, route.metric) == (table, 7)
+    assert of(Rule, made) == []
+
+
+@pytest.mark.parametrize(
+    ("has_rule", "notes"),
+    [
+        (True, ()),
+        (
+            False,
+            (
+                "no rule uses table 100, which has the route to 0.0.0.0/0;"
+                " choose what does: ip rule add from NET lookup 100",
+            ),
+        ),
+    ],
+)
+def test_a_table_without_a_rule_is_told(has_rule, notes):
+    """Before there were rules for it, and everything went through the tunnel."""
+    settings = Settings(routes=(ConfiguredRoute(ip_network("0.0.0.0/0"), table=100),))
+    answers = Answers(None, None, None, None, has_rule=has_rule)
+    assert plan(parse(environment()), settings, answers).notes == notes
 
 
 @pytest.mark.parametrize(
@@ -304,11 +348,28 @@ def test_a_route_in_a_vrf_or_a_netns_has_its_table(settings, own, table):
     assert (route.table, route.source) == (table, None) and of(Rule, made) == []
 
 
-@pytest.mark.parametrize("net", ["192.0.0.0/8", "192.168.0.2/32"])
-def test_any_route_that_contains_the_peer_is_a_full_tunnel(net):
-    """In the main table it would loop."""
+@pytest.mark.parametrize("net", ["192.0.0.0/8", "192.168.0.0/30", "128.0.0.0/1", "0.0.0.0/1"])
+def test_a_half_or_what_contains_the_peer_is_a_full_tunnel(net):
+    """In the main table it would loop, or its other half would."""
     made = wishes(Settings(routes=(ConfiguredRoute(ip_network(net)),)))
-    assert [one.table for one in of(Route, made)] == [FULL_TABLE] and len(of(Rule, made)) == 8
+    assert routes_of(made) == [(net, FULL_TABLE), (net, FULL_TABLE + 1)]
+    assert len(of(Rule, made)) == 7
+
+
+def test_a_wide_route_says_that_the_peer_is_left_out():
+    """Its own packets cannot go through its tunnel."""
+    settings = Settings(routes=(ConfiguredRoute(ip_network("192.0.0.0/8")),))
+    made = plan(parse(environment()), settings, Answers(None, None, None, None))
+    assert made.notes == ("192.0.0.0/8 goes through the tunnel, all but 192.168.0.2",)
+
+
+def test_a_route_to_the_peer_itself_is_refused():
+    """Its packets would leave in clear, though the up says routed."""
+    settings = Settings(routes=(ConfiguredRoute(ip_network("192.168.0.2/32")),))
+    assert refused(settings=settings) == (
+        "192.168.0.2/32 is the peer itself, and its ESP cannot go through its own tunnel;"
+        " leave mark or if_id out of a CHILD_SA for the peer itself"
+    )
 
 
 def test_a_full_tunnel_in_the_main_table_is_refused():
@@ -528,7 +589,7 @@ def test_block_stands_behind_every_route():
     made = wishes(OFFICE._replace(when_down="block"))
     assert made.standing == (Route(ip_network("10.2.0.0/16"), 254, 0xFFFFFFFF, "", None),)
     full = wishes(EVERYTHING._replace(when_down="block"))
-    assert [type(noun) for noun in full.standing] == [Route, *[Rule] * 8]
+    assert [type(noun) for noun in full.standing] == [Route, Route, *[Rule] * 7]
 
 
 def test_keep_stands_without_what_the_peer_handed_out():
@@ -632,8 +693,8 @@ def test_another_metric_than_ipv6s_own_is_kept(metric):
 def test_a_full_tunnels_metric_stays_below_what_blocks(metric):
     """charon shall like the uplink's route better, and no unreachable route may win."""
     routes = (ConfiguredRoute(ip_network("0.0.0.0/0"), metric=metric),)
-    (route,) = of(Route, wishes(Settings(routes=routes)))
-    assert route.metric == min(metric + (1 << 31), 0xFFFFFFFE)
+    made = of(Route, wishes(Settings(routes=routes)))
+    assert {route.metric for route in made} == {min(metric + (1 << 31), 0xFFFFFFFE)}
 
 
 def test_a_selector_of_a_sites_network_is_routed():

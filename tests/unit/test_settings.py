@@ -136,6 +136,11 @@ FORMS = [
      (("ipv4", "a", -2147483648), ("ipv6", "b", 2147483647))),
     ("sysctl", "{ ipv4.rp_filter = -1, ipv4.disable_policy = 0 }", ["--sysctl=ipv4.rp_filter=-1", "--sysctl=ipv4.disable_policy=0"],
      (("ipv4", "rp_filter", -1), ("ipv4", "disable_policy", 0))),
+    ("full_table", "1000", ["--full-table", "1000"], 1000),
+    ("full_priority", "5000", ["--full-priority", "5000"], 5000),
+    ("ike_ports", "[1500, 14500]", ["--ike-ports", "1500,14500"], (1500, 14500)),
+    ("ike_mark", "119", ["--ike-mark", "119"], 119),
+    ("ike_mark", '"0x77"', ["--ike-mark", "0x77"], 0x77),
     ("when_down", '"block"', ["--when-down", "block"], "block"),
     ("up", '"a; b"', ["--up", "a; b"], "a; b"),
     ("up", f'"{"x" * 131071}"', ["--up", "x" * 131071], "x" * 131071),
@@ -615,5 +620,5 @@ def test_the_example_has_every_key_and_no_fault(file):
     found = tomllib.loads(text)
     tables = [found["default"], *found["connection"].values()]
     assert {key for table in tables for key in table} == {*KEYS, *MATCHES}
-    assert {"aws", "branch", "office"} == file(text, reader=settings_by_name).keys()
+    assert {"aws", "branch", "office", "out"} == file(text, reader=settings_by_name).keys()
     assert file(text, CONNECTION="rw-1").vrf == "blue"

@@ -29,8 +29,8 @@ from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
 from vti_updown.objects.object import HARMLESS, PROTOCOL, Applied, Object
 from vti_updown.objects.registry import Step
-from vti_updown.objects.route import UNREACHABLE, Route
-from vti_updown.objects.rule import Rule
+from vti_updown.objects.route import NO_LINK, Route
+from vti_updown.objects.rule import FR_ACT_TO_TBL, Rule
 from vti_updown.settings.table import Settings
 
 from .test_apply import HERE, OLD, PEER, PaperMessage, PaperNamespace, attribute
@@ -41,8 +41,8 @@ UNICAST, NOWHERE = 1, 7
 PUTS = (RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWRULE)
 NETWORK = ip_network("10.2.0.0/16")
 ROUTE = Route(NETWORK, 254, 0, OLD.key, None)
-BLOCK = ROUTE._replace(link_key=UNREACHABLE)
-RULE = Rule(4, 15000, None, 254)
+BLOCK = ROUTE._replace(link_key=NO_LINK)
+RULE = Rule(4, 15000, FR_ACT_TO_TBL, 254)
 ADDRESS = Address(OLD.key, ip_interface("10.3.0.1/32"))
 
 
@@ -90,7 +90,7 @@ def paper_route(oif: int = 0, kind: int = UNICAST) -> PaperMessage:
 
 def paper_rule() -> PaperMessage:
     return PaperMessage(
-        family=2, dst_len=0, action=1, table=254, FRA_PRIORITY=15000, FRA_PROTOCOL=PROTOCOL
+        family=2, dst_len=0, action=1, flags=0, table=254, FRA_PRIORITY=15000, FRA_PROTOCOL=PROTOCOL
     )
 
 

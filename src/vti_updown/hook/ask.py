@@ -136,6 +136,9 @@ class Ask(Questions):
     def path_mtu(self, destination: IPAddress) -> int | None:
         return self._kernel.lookup.path_mtu(destination)
 
+    def has_rule_to(self, table: int, family: int) -> bool:
+        return self._kernel.lookup.has_rule_to(table, family)
+
     # What the settings name
 
     def vrf_table(self, name: str) -> int:

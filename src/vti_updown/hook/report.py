@@ -90,7 +90,7 @@ def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
             continue
         if wish.summary:
             summaries.append(wish.summary)
-    return summaries
+    return list(dict.fromkeys(summaries))  # A full tunnel has its route in two tables.
 
 
 def report_nothing_to_do(event: Event, reason: Refusal) -> Report:
@@ -167,14 +167,14 @@ def _said_of_held(
     assert isinstance(held, Link)
     name = in_head(context.event.connection)
     head = f"{name}: {held.name} stays, held by {holders} more"
-    removed = []
+    removed: list[str] = []
     for step in result.steps:
         gone = step.object
         if step.new is not None or gone.link_key != link.key:
             continue
         if gone.summary:
             removed.append(f"without {gone.summary}")
-    return fitted(head, removed)
+    return fitted(head, dict.fromkeys(removed))
 
 
 def report_blocked(context: EventContext) -> list[str]:
@@ -196,7 +196,7 @@ def _blocked(context: EventContext) -> list[str]:
     for wish in standing:
         if isinstance(wish, Route) and wish.is_unreachable:
             blocked.append(f"{wish.destination} blocked")
-    return blocked
+    return list(dict.fromkeys(blocked))
 
 
 def _noted(event: Event, notes: Iterable[str]) -> list[str]:

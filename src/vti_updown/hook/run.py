@@ -267,7 +267,7 @@ def _overruled(change: Change, context: EventContext) -> list[str]:
     for wish in wished.values():
         if not isinstance(wish, Route):
             continue
-        if wish.is_unreachable or wish.netns:
+        if not wish.link_key or wish.netns:
             continue
         destination = address_in(wish.destination)
         if lookup.table_of(destination) == CHARON_TABLE:

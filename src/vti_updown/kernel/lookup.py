@@ -5,10 +5,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from ..addresses import IPAddress, IPNetwork, address_in
-from ..netlink import RTM_GETADDR, RTM_GETROUTE, NetlinkError, message
+from ..netlink import RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE, NetlinkError, message
 from ..objects.address import AF, ifaddrmsg, own_address
 from ..objects.link import Link, vrf_table
 from ..objects.route import rtmsg, table_of
+from ..objects.rule import fib_rule_hdr, looked_up
 from ..text import Refusal, shown
 from .namespace import Namespace
 
@@ -70,6 +71,11 @@ class Lookup:
             if own is not None and own in network and not is_unfit(own):
                 return own
         return None
+
+    def has_rule_to(self, table: int, family: int) -> bool:
+        """Whether any rule looks up this table."""
+        wanted = message(fib_rule_hdr, family=AF[family])
+        return any(looked_up(told) == table for told in self._namespace.dump(RTM_GETRULE, wanted))
 
     def vrf_table(self, name: str) -> int | None:
         """The table of a VRF; None where no link of this name is one."""

@@ -105,9 +105,14 @@ class Object(ABC):
         return None
 
     @property
-    def priority(self) -> int:
+    def order(self) -> int:
         """Its place among those of its kind: lower ones are put first, and taken away last."""
         return 0
+
+    @property
+    def only_with(self) -> str:
+        """The key that must be wished for, too; else nobody wishes for this. Empty: none."""
+        return ""
 
     def as_before(self, before: str | None) -> "Self | None":
         """What was there before us, for a kind that the kernel always has a value for.

@@ -51,10 +51,9 @@ class Step(NamedTuple):
 def rank(wish: Object) -> tuple[int, int]:
     """Where an object stands in the order of steps.
 
-    Rules stand in the order of their priorities: those that let packets out come before the one
-    that sends them in.
+    Rules let packets out before they send others in.
     """
-    return KINDS.index(type(wish)), wish.priority
+    return KINDS.index(type(wish)), wish.order
 
 
 def field_names(kind: type[Object]) -> tuple[str, ...]:

@@ -29,11 +29,13 @@ DEFAULT_METRIC = {4: 0, 6: 1024}
 
 IPv6's is IP6_RT_PRIO_USER (ipv6_route.h).
 """
-UNREACHABLE = ""
-"""The link of a route that leads nowhere."""
+NO_LINK = ""
+"""The link of a route that leads nowhere: unreachable, or one that throws."""
 
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
-RTN_UNICAST, RTN_UNREACHABLE = 1, 7
+RTN_UNICAST, RTN_UNREACHABLE, RTN_THROW = 1, 7, 9
+_WORDS = {RTN_UNREACHABLE: "unreachable", RTN_THROW: "throw"}
+"""What `ip route` calls the types of route that lead nowhere."""
 LARGEST_TABLE_IN_HEADER = 255
 """A greater number of a table stands in RTA_TABLE alone (rtnetlink.h)."""
 
@@ -75,10 +77,14 @@ class RouteFields(NamedTuple):
     metric: int
     """0: the family's default."""
     link_key: str
-    """Or UNREACHABLE."""
+    """Or NO_LINK."""
     source: IPAddress | None
     """Preferred source of the host's own packets."""
     netns: str = ""
+    throws: bool = False
+    """Whether the look-up goes on with the next rule, as if the table had no route (RTN_THROW)."""
+    only_with: str = ""
+    """As `Object.only_with`. The kernel does not know it."""
 
 
 class Route(RouteFields, ByNetlink):
@@ -106,7 +112,15 @@ class Route(RouteFields, ByNetlink):
 
     @property
     def is_unreachable(self) -> bool:
-        return self.link_key == UNREACHABLE
+        return self._type == RTN_UNREACHABLE
+
+    @property
+    def _type(self) -> int:
+        if self.throws:
+            return RTN_THROW
+        if self.link_key == NO_LINK:
+            return RTN_UNREACHABLE
+        return RTN_UNICAST
 
     @property
     def ip(self) -> IPAddress | None:
@@ -145,10 +159,10 @@ class Route(RouteFields, ByNetlink):
         words = ["ip", "route", doing]
         if self._family == 6:
             words = ["ip", "-6", "route", doing]
-        if self.is_unreachable:
-            words += ["unreachable", str(self.destination)]
-        else:
+        if self._type == RTN_UNICAST:
             words += [str(self.destination), "dev", quote(ifname)]
+        else:
+            words += [_WORDS[self._type], str(self.destination)]
         words += ["proto", str(PROTOCOL)]
         if self.table != RT_TABLE_MAIN:
             words += ["table", str(self.table)]
@@ -173,34 +187,35 @@ class Route(RouteFields, ByNetlink):
         return self._replace(source=None).put(place, old, last)
 
     def message(self, place: Place) -> Any:
-        made = self._header(self.is_unreachable)
+        leads_somewhere = self._type == RTN_UNICAST
+        made = self._header(self._type)
         made["scope"] = RT_SCOPE_UNIVERSE
-        if self._family == 4 and not self.is_unreachable:
+        if self._family == 4 and leads_somewhere:
             made["scope"] = RT_SCOPE_LINK
-        oif = None if self.is_unreachable else place.ifindex
+        oif = place.ifindex if leads_somewhere else None
         source = self.source.packed if self.source else None
         made["attrs"] += attributes((("RTA_OIF", oif), ("RTA_PREFSRC", source)))
         return made
 
     def removal_message(self, place: Place) -> Any:
-        oif = None if self.is_unreachable else place.known_ifindex
-        return self._removal(oif, self.is_unreachable)
+        oif = place.known_ifindex if self._type == RTN_UNICAST else None
+        return self._removal(oif, self._type)
 
-    def _removal(self, oif: int | None, is_unreachable: bool) -> Any:
+    def _removal(self, oif: int | None, kind: int) -> Any:
         """What deletes the route of ours with this key, through this link where it is given."""
-        made = self._header(is_unreachable)
+        made = self._header(kind)
         made["scope"] = RT_SCOPE_NOWHERE  # fib_table_delete() compares the scope unless it is this
         made["attrs"] += attributes((("RTA_OIF", oif),))
         return made
 
-    def _header(self, is_unreachable: bool) -> Any:
+    def _header(self, kind: int) -> Any:
         made = message(
             rtmsg,
             family=AF[self._family],
             dst_len=self.destination.prefixlen,
             table=self.table if self.table <= LARGEST_TABLE_IN_HEADER else 0,
             proto=PROTOCOL,
-            type=RTN_UNREACHABLE if is_unreachable else RTN_UNICAST,
+            type=kind,
         )
         made["attrs"] = attributes(
             (
@@ -216,7 +231,9 @@ class Route(RouteFields, ByNetlink):
             if told["proto"] == PROTOCOL and self._is_ours(told, place):
                 return None
             oif = told.get_attr("RTA_OIF")
-            if self.is_unreachable and told["type"] != RTN_UNICAST:
+            if self.is_unreachable and told["type"] not in (RTN_UNICAST, RTN_THROW):
+                return HARMLESS
+            if self.throws and told["type"] == RTN_THROW:
                 return HARMLESS
             if oif is not None and oif == place.known_ifindex:
                 return HARMLESS
@@ -232,15 +249,14 @@ class Route(RouteFields, ByNetlink):
         """Where it is not sure that it stands, or where it leads, every route of ours with its key
         goes.
         """
-        if sure and (self.is_unreachable or place.known_ifindex is not None):
+        if sure and (self._type != RTN_UNICAST or place.known_ifindex is not None):
             place.namespace.request(RTM_DELROUTE, self.removal_message(place))
             return
         for told in list(self._with_its_key(place, PROTOCOL)):
             if not self._is_ours(told, place):
                 continue
-            is_unreachable = told["type"] == RTN_UNREACHABLE
-            oif = None if is_unreachable else told.get_attr("RTA_OIF")
-            place.namespace.request(RTM_DELROUTE, self._removal(oif, is_unreachable))
+            oif = told.get_attr("RTA_OIF") if told["type"] == RTN_UNICAST else None
+            place.namespace.request(RTM_DELROUTE, self._removal(oif, told["type"]))
 
     def _is_ours(self, told: Any, place: Place) -> bool:
         """Whether a route of our protocol number is ours: its link says so.
@@ -286,13 +302,14 @@ class Route(RouteFields, ByNetlink):
         known: Collection["Route"] | None,
     ) -> Iterator[tuple["Route", bool]]:
         """Only ours: a host may have a million others."""
-        del known
+        conditions = {route.key: route.only_with for route in known or () if route.only_with}
         keys = {link.ifindex: link.key for link in links}
         for told in namespace.dump(RTM_GETROUTE, rtmsg()):
             if told["proto"] != PROTOCOL:
                 continue
-            if told["type"] == RTN_UNREACHABLE:
-                yield read_route(told, UNREACHABLE, namespace.name), True
+            if told["type"] in _WORDS:
+                route = read_route(told, NO_LINK, namespace.name)
+                yield route._replace(only_with=conditions.get(route.key, "")), True
             elif told["type"] == RTN_UNICAST:
                 link_key = keys.get(told.get_attr("RTA_OIF"))
                 if link_key is not None:
@@ -308,7 +325,7 @@ def read_route(
     link_key: str,
     netns: str = "",
 ) -> Route:
-    """The route that a message tells of, through the link with this key or UNREACHABLE."""
+    """The route that a message tells of, through the link with this key or NO_LINK."""
     family = 4 if told["family"] == AF[4] else 6
     nothing = bytes(4 if family == 4 else 16)
     raw = bytes(told.get_attr("RTA_DST") or nothing)
@@ -321,6 +338,7 @@ def read_route(
         link_key=link_key,
         source=ip_address(bytes(source)) if source else None,
         netns=netns,
+        throws=told["type"] == RTN_THROW,
     )
 
 

@@ -2,10 +2,8 @@
 
 import socket
 from collections.abc import Collection, Iterator
-from ipaddress import ip_network
 from typing import Any
 
-from ..addresses import IPNetwork
 from ..named_tuple import NamedTuple
 from ..netlink import (
     NLM_F_CREATE,
@@ -22,9 +20,14 @@ from .by_netlink import ByNetlink
 from .object import HARMLESS, PROTOCOL, Applied, Foreign, LinkThere, Namespace, Outcome, Place
 from .route import LARGEST_TABLE_IN_HEADER
 
-FR_ACT_TO_TBL, FR_ACT_UNREACHABLE = 1, 7
+FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP = 1, 2, 3
+FIB_RULE_INVERT = 0x2
 NO_SUPPRESSION = 0xFFFFFFFF
 """What FRA_SUPPRESS_PREFIXLEN has in a rule without one (fib_rules.c)."""
+WHOLE_MARK = 0xFFFFFFFF
+"""What FRA_FWMASK has in a rule whose mark is given alone."""
+PROTOCOLS = {socket.IPPROTO_ESP: "esp", socket.IPPROTO_UDP: "udp"}
+"""What ip-rule(8) calls them."""
 ANOTHERS = Foreign("a rule of another vti-updown")
 OWN_PACKETS = "lo"
 """The incoming interface of what this host itself sends (ip-rule(8))."""
@@ -49,10 +52,12 @@ class fib_rule_hdr(nlmsg):  # type: ignore[misc]
         (1, "FRA_DST", "cdata"),
         (2, "FRA_SRC", "cdata"),
         (3, "FRA_IIFNAME", "asciiz"),
+        (4, "FRA_GOTO", "uint32"),
         (6, "FRA_PRIORITY", "uint32"),
         (10, "FRA_FWMARK", "uint32"),
         (14, "FRA_SUPPRESS_PREFIXLEN", "uint32"),
         (15, "FRA_TABLE", "uint32"),
+        (16, "FRA_FWMASK", "uint32"),
         (21, "FRA_PROTOCOL", "uint8"),
         (22, "FRA_IP_PROTO", "uint8"),
         (23, "FRA_SPORT_RANGE", "port_range"),
@@ -69,14 +74,20 @@ class RuleFields(NamedTuple):
     family: int
     """4 or 6."""
     priority: int
-    to: IPNetwork | None
-    """None: all."""
-    table: int
-    """To look up; 0: unreachable."""
+    action: int
+    """FR_ACT_…: what it does with the packets that it is for."""
+    target: int = 0
+    """Of FR_ACT_TO_TBL: the table. Of FR_ACT_GOTO: the priority of the rule to go on with."""
     suppress: int | None = None
     """Routes with a prefix of this length or shorter do not count (suppress_prefixlength)."""
+    own: bool | None = None
+    """For packets of this host itself, or for those that it forwards; None: for both."""
+    protocol: int = 0
+    """For packets of this protocol only, a key of PROTOCOLS; 0: of all."""
     port: int | None = None
-    """Only this host's own UDP packets from this port; None: all."""
+    """For packets from this port only; None: from all."""
+    mark: int | None = None
+    """For packets with this mark only; None: with any."""
 
 
 class Rule(RuleFields, ByNetlink):
@@ -85,12 +96,10 @@ class Rule(RuleFields, ByNetlink):
     __slots__ = ()
     NEW, DELETE = RTM_NEWRULE, RTM_DELRULE
     REPLACED_IN_PLACE = False
-    PARSERS = {"to": ip_network}
 
     @property
     def key(self) -> str:
-        packets = f"{self.priority} to {self.to} from port {self.port}"
-        return f"rule {self.family} {packets} table {self.table} suppress {self.suppress}"
+        return " ".join(["rule", str(self.family), *self._words()])
 
     @property
     def link_key(self) -> str:
@@ -102,8 +111,11 @@ class Rule(RuleFields, ByNetlink):
         return f"rule {self.priority}"
 
     @property
-    def is_unreachable(self) -> bool:
-        return self.table == 0
+    def order(self) -> int:
+        """What others go on with comes before them: until it is there, they would do nothing."""
+        if self.action == FR_ACT_NOP:
+            return 0
+        return self.priority
 
     def commands(self, old: "Rule | None", ifname: str) -> list[str]:
         del old, ifname
@@ -114,44 +126,62 @@ class Rule(RuleFields, ByNetlink):
         return [self._command("del")]
 
     def _command(self, doing: str) -> str:
-        words = ["ip", "rule", doing, "pref", str(self.priority)]
+        program = ["ip", "rule", doing]
         if self.family == 6:
-            words.insert(1, "-6")
-        if self.to:
-            words += ["to", str(self.to)]
-        if self.port:
-            words += ["iif", OWN_PACKETS, "ipproto", "udp", "sport", str(self.port)]
-        if self.is_unreachable:
-            words += ["type", "unreachable"]
-        else:
-            words += ["lookup", str(self.table)]
+            program = ["ip", "-6", "rule", doing]
+        return " ".join([*program, *self._words(), "proto", str(PROTOCOL)])
+
+    def _words(self) -> list[str]:
+        """What ip-rule(8) calls all of it, but for its family and whose it is."""
+        words = ["pref", str(self.priority), *self._selector(), *self._action()]
         if self.suppress is not None:
             words += ["suppress_prefixlength", str(self.suppress)]
-        return " ".join([*words, "proto", str(PROTOCOL)])
+        return words
+
+    def _selector(self) -> list[str]:
+        """The packets that it is for."""
+        words = []
+        if self.own is False:
+            words += ["not"]
+        if self.own is not None:
+            words += ["iif", OWN_PACKETS]
+        if self.mark is not None:
+            words += ["fwmark", f"{self.mark:#x}"]
+        if self.protocol:
+            words += ["ipproto", PROTOCOLS[self.protocol]]
+        if self.port is not None:
+            words += ["sport", str(self.port)]
+        return words
+
+    def _action(self) -> list[str]:
+        if self.action == FR_ACT_TO_TBL:
+            return ["lookup", str(self.target)]
+        if self.action == FR_ACT_GOTO:
+            return ["goto", str(self.target)]
+        return ["nop"]
 
     def message(self, place: Place) -> Any:
         del place
+        looks_up = self.action == FR_ACT_TO_TBL
+        table = self.target if looks_up else 0
         made = message(
             fib_rule_hdr,
             family=AF[self.family],
-            dst_len=self.to.prefixlen if self.to else 0,
-            table=self.table if self.table <= LARGEST_TABLE_IN_HEADER else 0,
-            action=FR_ACT_UNREACHABLE if self.is_unreachable else FR_ACT_TO_TBL,
+            table=table if table <= LARGEST_TABLE_IN_HEADER else 0,
+            action=self.action,
+            flags=FIB_RULE_INVERT if self.own is False else 0,
         )
-        own: tuple[tuple[str, Any], ...] = ()
-        if self.port:
-            own = (
-                ("FRA_IIFNAME", OWN_PACKETS),
-                ("FRA_IP_PROTO", socket.IPPROTO_UDP),
-                ("FRA_SPORT_RANGE", {"start": self.port, "end": self.port}),
-            )
+        ports = None if self.port is None else {"start": self.port, "end": self.port}
         made["attrs"] = attributes(
             (
-                ("FRA_DST", self.to.network_address.packed if self.to else None),
-                *own,
+                ("FRA_IIFNAME", None if self.own is None else OWN_PACKETS),
+                ("FRA_FWMARK", self.mark),
+                ("FRA_IP_PROTO", self.protocol or None),
+                ("FRA_SPORT_RANGE", ports),
                 ("FRA_PRIORITY", self.priority),
                 ("FRA_SUPPRESS_PREFIXLEN", self.suppress),
-                ("FRA_TABLE", self.table or None),
+                ("FRA_TABLE", table or None),
+                ("FRA_GOTO", self.target if self.action == FR_ACT_GOTO else None),
                 ("FRA_PROTOCOL", PROTOCOL),
             )
         )
@@ -210,27 +240,48 @@ class Rule(RuleFields, ByNetlink):
 
 def read_rule(told: Any) -> Rule | None:
     """The rule that a message tells of; None for one that is unlike any of ours."""
-    to = told.get_attr("FRA_DST")
+    action = told["action"]
+    if not _is_like_ours(told):
+        return None
     suppress = told.get_attr("FRA_SUPPRESS_PREFIXLEN")
+    target = looked_up(told)
+    if action == FR_ACT_GOTO:
+        target = told.get_attr("FRA_GOTO")
     ports = told.get_attr("FRA_SPORT_RANGE")
-    looks_up = told["action"] == FR_ACT_TO_TBL
-    rule = Rule(
+    own = None
+    if told.get_attr("FRA_IIFNAME"):
+        own = not told["flags"] & FIB_RULE_INVERT
+    return Rule(
         family=4 if told["family"] == AF[4] else 6,
         priority=told.get_attr("FRA_PRIORITY") or 0,
-        to=ip_network((bytes(to), told["dst_len"])) if to else None,
-        table=(told.get_attr("FRA_TABLE") or told["table"]) if looks_up else 0,
+        action=action,
+        target=target,
         suppress=None if suppress == NO_SUPPRESSION else suppress,
+        own=own,
+        protocol=told.get_attr("FRA_IP_PROTO") or 0,
         port=ports["start"] if ports else None,
+        mark=told.get_attr("FRA_FWMARK") or None,
     )
-    if told["action"] not in (FR_ACT_TO_TBL, FR_ACT_UNREACHABLE):
-        return None
-    if told.get_attr("FRA_SRC") or told.get_attr("FRA_FWMARK"):
-        return None
-    packets = (
-        told.get_attr("FRA_IIFNAME"),
-        told.get_attr("FRA_IP_PROTO") or 0,
-        ports["end"] if ports else None,
+
+
+def looked_up(told: Any) -> int:
+    """The table that a rule's message tells of; 0 for a rule that looks up none."""
+    if told["action"] != FR_ACT_TO_TBL:
+        return 0
+    return int(told.get_attr("FRA_TABLE") or told["table"])
+
+
+def _is_like_ours(told: Any) -> bool:
+    """Whether a rule says nothing that no rule of ours says."""
+    link = told.get_attr("FRA_IIFNAME")
+    ports = told.get_attr("FRA_SPORT_RANGE")
+    unlike = (
+        told["action"] not in (FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP),
+        told.get_attr("FRA_DST") or told.get_attr("FRA_SRC"),
+        link not in (None, OWN_PACKETS),
+        told["flags"] & FIB_RULE_INVERT and link is None,
+        told.get_attr("FRA_FWMASK") not in (None, 0, WHOLE_MARK),
+        (told.get_attr("FRA_IP_PROTO") or 0) not in (0, *PROTOCOLS),
+        ports and ports["start"] != ports["end"],
     )
-    own_packets = (OWN_PACKETS, socket.IPPROTO_UDP, rule.port)
-    every_packet = (None, 0, None)
-    return rule if packets == (own_packets if rule.port else every_packet) else None
+    return not any(unlike)

@@ -336,10 +336,13 @@ def with_doubts(
 ) -> list[str]:
     """`keys`, and what else must be looked at.
 
-    That is what an earlier event left in doubt, and all that stands on a link that somebody took
-    away.
+    That is what an earlier event left in doubt, all that stands on a link that somebody took away,
+    and what comes and goes with one of them.
     """
     all_keys = dict.fromkeys(keys)
+    for key in list(all_keys):
+        for with_it in records.references.coming_or_going_with(key):
+            all_keys[with_it] = None
     for key in records.applied.in_doubt():
         all_keys[key] = None
     recorded = records.applied.of(all_keys)

@@ -34,7 +34,7 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from .adoption import Adoption
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -56,8 +56,10 @@ CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
 CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);
 CREATE TABLE IF NOT EXISTS wish (
     key TEXT NOT NULL, reference INTEGER NOT NULL, object TEXT NOT NULL,
+    only_with TEXT,                           -- the key that must be wished for, too
     PRIMARY KEY (key, reference)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS wish_only_with ON wish (only_with) WHERE only_with IS NOT NULL;
 CREATE INDEX IF NOT EXISTS wish_reference ON wish (reference);
 CREATE TABLE IF NOT EXISTS applied (
     key TEXT PRIMARY KEY,

@@ -134,8 +134,8 @@ class References:
         return cursor.lastrowid
 
     def _wish(self, number: int, wishes: Iterable[Object]) -> None:
-        rows = ((wish.key, number, write(wish)) for wish in wishes)
-        self._db.executemany("INSERT INTO wish VALUES (?, ?, ?)", rows)
+        rows = (row_of_wish(wish, number) for wish in wishes)
+        self._db.executemany("INSERT INTO wish VALUES (?, ?, ?, ?)", rows)
 
     # What is there
 
@@ -228,9 +228,26 @@ class References:
         wished = {}
         for key in keys:
             wish = self._newest(key)
-            if wish is not None:
+            if wish is not None and self._holds(wish):
                 wished[key] = wish
         return wished
+
+    def _holds(self, wish: Object) -> bool:
+        """Whether it is wished for at all: what it must come with may not be."""
+        return not wish.only_with or self._is_wished(wish.only_with)
+
+    def _is_wished(self, key: str) -> bool:
+        ask = "SELECT 1 FROM wish WHERE key = ? LIMIT 1"
+        return self._db.execute(ask, (key,)).fetchone() is not None
+
+    def coming_or_going_with(self, key: str) -> list[str]:
+        """What is wished for only together with this key, and is not applied as that is by now."""
+        is_applied = "IN" if not self._is_wished(key) else "NOT IN"
+        ask = (
+            "SELECT DISTINCT key FROM wish WHERE only_with = ?"
+            f" AND key {is_applied} (SELECT key FROM applied)"
+        )
+        return [with_it for (with_it,) in self._db.execute(ask, (key,))]
 
     def _newest(self, key: str) -> Object | None:
         """The newest wish for a key. What it leaves open is as the one before wishes for."""
@@ -249,13 +266,7 @@ class References:
 
     def unclear(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that somebody wishes for in words that cannot be read."""
-        ask = "SELECT 1 FROM wish WHERE key = ? LIMIT 1"
-        unclear = []
-        for key in keys:
-            is_wished = self._db.execute(ask, (key,)).fetchone() is not None
-            if is_wished and self._newest(key) is None:
-                unclear.append(key)
-        return unclear
+        return [key for key in keys if self._is_wished(key) and self._newest(key) is None]
 
     def wished_beside(self, key: str) -> list[str]:
         """All keys of the references that wish for `key`: for a link's, what is to stand on it."""
@@ -294,8 +305,8 @@ class References:
                 continue
             removal = "DELETE FROM wish WHERE reference = ? AND key = ?"
             self._db.execute(removal, (number, wish.key))
-            row = (moved.key, number, write(moved))
-            self._db.execute("INSERT OR REPLACE INTO wish VALUES (?, ?, ?)", row)
+            row = row_of_wish(moved, number)
+            self._db.execute("INSERT OR REPLACE INTO wish VALUES (?, ?, ?, ?)", row)
             moved_keys.append(moved.key)
         return moved_keys
 
@@ -363,6 +374,11 @@ class References:
         if self._db.execute(ask, (charon,)).fetchone() is None:
             self._unique_ids.forget(charon)
             self._db.execute("DELETE FROM charon WHERE name = ?", (charon,))
+
+
+def row_of_wish(wish: Object, number: int) -> tuple[str, int, str, str | None]:
+    """A row of the table `wish`, for the reference of this number."""
+    return wish.key, number, write(wish), wish.only_with or None
 
 
 def _moved(

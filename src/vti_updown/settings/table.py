@@ -23,6 +23,19 @@ REMOVE, BLOCK, KEEP = "remove", "block", "keep"
 
 FlagWords = Mapping[str, Sequence[str]]
 """The flags that are given, each with its words."""
+FULL_TABLE = 0x767469
+"""The first table of full tunnels, "vti" in ASCII. Nobody else uses it.
+
+It is always the same, so that charon can be told to ignore it.
+"""
+FULL_PRIORITY = 15000
+"""The priority of the first of their rules.
+
+They stand behind a VRF's (1000), charon's own (220) and Tailscale's (5210 and on), and before the
+main table's (32766).
+"""
+IKE_PORTS = (500, 4500)
+"""The ports that charon sends from (RFC 7296, section 2.23; strongswan.conf port, port_nat_t)."""
 
 
 class SettingsError(Refusal):
@@ -64,7 +77,15 @@ class Settings(NamedTuple):
     metric: int = 0
     """0 stands for the family's default."""
     table: int | None = None
-    """None stands for the main table, and for a table of our own if it is a full tunnel."""
+    """None stands for the main table, and for tables of our own if it is a full tunnel."""
+    full_table: int = FULL_TABLE
+    """The first of the two tables of full tunnels."""
+    full_priority: int = FULL_PRIORITY
+    """The first of the priorities of their rules."""
+    ike_ports: tuple[int, int] = IKE_PORTS
+    """The UDP ports that charon sends from, without and with a NAT on the way."""
+    ike_mark: int | None = None
+    """The mark of charon's own packets. None if it sets none."""
     vrf: str | None = None
     netns: str | None = None
     multicast: bool = False
@@ -285,9 +306,45 @@ FLAGS = (
         name="table",
         metavar="TABLE",
         help="Table of the routes that have none of their own: a number, main or default.",
-        default="main; a full tunnel has its own",
+        default="main; a full tunnel has two of its own, and rules",
         example=100,
         parse=values.table,
+        words=values.one_number,
+    ),
+    Flag(
+        name="full-table",
+        metavar="NUMBER",
+        help="First of the two tables of full tunnels, the same for all connections.",
+        default=str(FULL_TABLE),
+        example=1000,
+        parse=values.full_table,
+        words=values.one_number,
+    ),
+    Flag(
+        name="full-priority",
+        metavar="NUMBER",
+        help="First of the five priorities of their rules, the same for all connections.",
+        default=str(FULL_PRIORITY),
+        example=5000,
+        parse=values.priority,
+        words=values.one_number,
+    ),
+    Flag(
+        name="ike-ports",
+        metavar="PORT,PORT",
+        help="UDP ports that charon sends from, its port and port_nat_t.",
+        default="500,4500",
+        example=[500, 4500],
+        parse=values.ports,
+        words=values.one_or_two_numbers,
+    ),
+    Flag(
+        name="ike-mark",
+        metavar="MARK",
+        help="Mark of charon's own packets, its socket-default.fwmark.",
+        default="none",
+        example=119,
+        parse=values.mark,
         words=values.one_number,
     ),
     Flag(

@@ -40,6 +40,9 @@ MTU_LEAST = 68
 MSS_LEAST = 536
 """Every host takes a segment of this length (RFC 9293, section 3.7.1)."""
 MSS_MOST = LONGEST_PACKET - IP_HEADER[4] - TCP_HEADER
+PORT_MOST = 65535
+PRIORITY_MOST = 32761
+"""The rules of a full tunnel have five priorities, and the main table's rule has 32766."""
 METRIC_MOST = UINT32_MAX - 1
 """The next one is for our unreachable routes."""
 SECONDS_MOST = 60
@@ -142,6 +145,25 @@ def pair(value: object) -> tuple[int, int]:
     return inbound, outbound
 
 
+def ports(value: object) -> tuple[int, int]:
+    """The two UDP ports of IKE: without and with a NAT on the way."""
+    parse = number(1, PORT_MOST)
+    try:
+        without_nat, with_nat = map(parse, value if isinstance(value, list) else [])
+    except (InvalidValue, ValueError):
+        problem = f" is not two numbers from 1 to {PORT_MOST}"
+        raise InvalidValue(value, problem) from None
+    return without_nat, with_nat
+
+
+def mark(value: object) -> int:
+    """One mark, a number or text such as 0x77."""
+    try:
+        return _mark_or_if_id(value)
+    except InvalidValue:
+        raise InvalidValue(value, f" is not a number from 1 to {UINT32_MAX}") from None
+
+
 def _mark_or_if_id(value: object) -> int:
     if isinstance(value, str):
         value = _hexadecimal(value)
@@ -169,6 +191,8 @@ def mss(value: object) -> int | None:
 
 mtu = number(MTU_LEAST, LONGEST_PACKET)
 metric = number(0, METRIC_MOST)
+priority = number(1, PRIORITY_MOST)
+full_table = number(1, UINT32_MAX - 1)
 seconds = number(1, SECONDS_MOST)
 
 

@@ -92,13 +92,13 @@ def plan(
         sysctls=_sysctls(links, event, settings),
         addresses=addresses,
         routes=_routes(link, ways, source),
-        rules=routes.rules(ways, event),
+        rules=routes.rules(ways, event, settings),
         clamps=_clamps(links, settings),
     )
     name_notes = [each.note for each in named if each.note]
     standing = _standing(parts, ways, virtual_ips, settings)
     return Plan(
-        wishes=tuple(parts.all()),
+        wishes=(*parts.all(), *routes.aside(event, settings)),
         standing=tuple(standing),
         notes=(*name_notes, *route_notes),
         moved=tuple(_moved(named)),
@@ -124,7 +124,7 @@ def blocking(
     """
     settings = _in_one_namespace(settings, ask)
     ways, _ = routes.ways(event, settings, ask)
-    rules = routes.rules(ways, event)
+    rules = routes.rules(ways, event, settings)
     return tuple(_blocking(ways, rules, settings.netns or ""))
 
 

@@ -58,6 +58,10 @@ class Questions(ABC):
         """Bytes that a packet to an address may have. None if it cannot be reached."""
 
     @abstractmethod
+    def has_rule_to(self, table: int, family: int) -> bool:
+        """Whether any rule looks up this table. `family` is 4 or 6."""
+
+    @abstractmethod
     def vrf_table(self, name: str) -> int:
         """The table of a VRF by its name. Raises PlanError if there is none."""
 

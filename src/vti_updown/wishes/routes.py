@@ -1,33 +1,22 @@
 """Which routes and rules an event asks for.
 
 Networks that the peer chose are looked at closely, those of the settings are not. A full tunnel is
-everything, or contains the peer. It has a table of its own, and four rules (see `rules`).
+everything, or contains the peer. It has two tables of its own, and rules (see `rules`).
 """
 
 from ipaddress import ip_network
+from socket import IPPROTO_ESP, IPPROTO_UDP
 
 from ..addresses import IPAddress, IPNetwork
 from ..constants import RT_TABLE_MAIN
 from ..event import Event
 from ..named_tuple import NamedTuple
-from ..objects.route import DEFAULT_METRIC, UNREACHABLE, Route
-from ..objects.rule import Rule
+from ..objects.route import DEFAULT_METRIC, NO_LINK, Route
+from ..objects.rule import FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_TO_TBL, Rule
 from ..settings.lists import ConfiguredRoute
 from ..settings.table import Settings
 from .questions import PlanError, Questions
 
-FULL_TABLE = 0x767469
-"""The table of full tunnels, "vti" in ASCII. Nobody else uses it.
-
-It is always the same, so that charon can be told to ignore it.
-"""
-FULL_PRIORITY = 15000
-"""The priority of the first of the four rules.
-
-They stand behind a VRF's (1000) and charon's own (220), and before the main table's (32766).
-"""
-IKE_PORTS = (500, 4500)
-"""The ports that charon sends from (RFC 7296, section 2.23; strongswan.conf port, port_nat_t)."""
 FULL_METRIC = 1 << 31
 """What is added to a full tunnel's metric, so that charon takes the uplink's route to the peer.
 
@@ -36,6 +25,10 @@ whatever the rules (kernel_netlink_net.c get_route()).
 """
 BLOCK_METRIC = 0xFFFFFFFF
 """The metric of unreachable routes. They stand behind every other."""
+HALF = 1
+"""The prefix of 0.0.0.0/1 and 128.0.0.0/1, which others write instead of a default route."""
+BEHIND = 4
+"""How far behind the first rule of full tunnels the user's own rules begin."""
 WIDEST = 8
 """No site's network has a shorter prefix. A peer may narrow 0.0.0.0/0 to two halves."""
 
@@ -81,7 +74,7 @@ class Way(NamedTuple):
             self.network,
             self.table,
             BLOCK_METRIC,
-            UNREACHABLE,
+            NO_LINK,
             None,
             netns,
         )
@@ -105,64 +98,99 @@ def ways(
     # Two routes of the settings are one if they differ only in what one of them says and the other
     # leaves to a default.
     different: dict[object, Way] = {}
+    notes: list[str] = []
     for route in settings.routes:
         if route.network.version != event.family:
             continue
-        way = _way(route, event, settings, ask)
-        place = (way.network, way.table, way.metric)
-        different.setdefault(place, way)
-    return list(different.values()), []
+        for way in _ways_of(route, event, settings, ask):
+            place = (way.network, way.table, way.metric)
+            different.setdefault(place, way)
+        notes += _notes_of(route, event, settings, ask)
+    return list(different.values()), notes
 
 
-def rules(found: list[Way], event: Event) -> list[Rule]:
+def rules(
+    found: list[Way],
+    event: Event,
+    settings: Settings,
+) -> list[Rule]:
     """The rules of the full tunnels among these.
 
-    They have four priorities:
+    Outer packets take the way that they take without the full tunnel. So they go on behind its
+    rules, where the user's own are, and the main table:
 
-    1. Packets to the peer, and IKE's own to wherever, go by the main table.
-    2. If the main table has no route for them, they go nowhere.
-    3. What the main table knows better than by its default route goes there (see wg-quick(8)).
-    4. All else goes through the tunnel.
+    1. ESP, and what charon sends, go on with 5.
+    2. What the main table knows better than by its default route goes there (see wg-quick(8)).
+    3. What else this host sends goes through the tunnel, but for what goes to a peer (see `aside`).
+    4. What it forwards goes through the tunnel, to a peer, too.
+    5. The user's own rules are behind this one, which does nothing.
 
-    A tunnel's outer packets are routed by the same rules. MOBIKE (RFC 4555, section 3.10) tries all
-    addresses of the peer, so without the first two, IKE would find its way into the tunnel. All
-    full tunnels share the rules, and the newest has the table's default route.
+    The kernel looks for a CHILD_SA's peer as for any address, and tells the protocol since Linux
+    6.1.115. All full tunnels share the rules, and the newest has the tables' default route.
     """
-    full = [way.table for way in found if way.is_full]
-    tables = dict.fromkeys(full)
-    if not tables:
+    if not any(way.is_full for way in found):
         return []
-    by_main = _rules_of_outer_packets(event)
-    nowhere = []
-    for rule in by_main:
-        dead_end = rule._replace(priority=FULL_PRIORITY + 1, table=0)
-        nowhere.append(dead_end)
+    family = event.family
+    first = settings.full_priority
+    behind = first + BEHIND
+    outer = [rule._replace(target=behind) for rule in _rules_of_outer_packets(family, settings)]
     nearer = Rule(
-        event.family,
-        FULL_PRIORITY + 2,
-        None,
+        family,
+        first + 2,
+        FR_ACT_TO_TBL,
         RT_TABLE_MAIN,
         suppress=0,
     )
-    into = []
-    for table in tables:
-        rule = Rule(event.family, FULL_PRIORITY + 3, None, table)
-        into.append(rule)
-    return [*by_main, *nowhere, nearer, *into]
+    own = _rule_of_own_packets(family, settings)
+    forwarded = own._replace(target=settings.full_table, own=False)
+    target = Rule(family, behind, FR_ACT_NOP)
+    return [*outer, nearer, own, forwarded, target]
 
 
-def _rules_of_outer_packets(event: Event) -> list[Rule]:
-    """Packets to the peer, and IKE's own, go by the main table."""
-    by_main = []
-    every = Rule(event.family, FULL_PRIORITY, None, RT_TABLE_MAIN)
+def _rules_of_outer_packets(family: int, settings: Settings) -> list[Rule]:
+    """ESP, and what charon sends: by its mark if it has one, else by its ports."""
+    own = Rule(family, settings.full_priority, FR_ACT_GOTO, own=True)
+    esp = own._replace(protocol=IPPROTO_ESP)
+    if settings.ike_mark is not None:
+        return [esp, own._replace(mark=settings.ike_mark)]
+    of_ike = []
+    for port in dict.fromkeys(settings.ike_ports):
+        rule = own._replace(protocol=IPPROTO_UDP, port=port)
+        of_ike.append(rule)
+    return [esp, *of_ike]
+
+
+def _rule_of_own_packets(family: int, settings: Settings) -> Rule:
+    """What sends this host's own packets into a full tunnel."""
+    return Rule(
+        family,
+        settings.full_priority + 3,
+        FR_ACT_TO_TBL,
+        settings.full_table + 1,
+        own=True,
+    )
+
+
+def aside(event: Event, settings: Settings) -> list[Route]:
+    """What keeps this host's own packets to the peer out of every full tunnel, while there is one.
+
+    The peers of all tunnels have such a route, since a full tunnel would swallow their ESP, too.
+    """
     peer = event.peer
-    if peer is not None and peer.version == event.family:
-        to_peer = every._replace(to=ip_network(peer))
-        by_main.append(to_peer)
-    for port in IKE_PORTS:
-        of_ike = every._replace(port=port)
-        by_main.append(of_ike)
-    return by_main
+    if peer is None or peer.is_unspecified:
+        return []
+    rule = _rule_of_own_packets(peer.version, settings)
+    return [
+        Route(
+            destination=ip_network(peer),
+            table=rule.target,
+            metric=0,
+            link_key=NO_LINK,
+            source=None,
+            throws=True,
+            only_with=rule.key,
+        )
+    ]
 
 
 def never(net: IPNetwork) -> str | None:
@@ -199,37 +227,75 @@ def _is_in(ip: IPAddress | None, net: IPNetwork) -> bool:
     return ip is not None and ip in net
 
 
-def _way(
+def _ways_of(
     route: ConfiguredRoute,
     event: Event,
     settings: Settings,
     ask: Questions,
-) -> Way:
+) -> list[Way]:
+    """The routes that one network needs. Raises PlanError if it would send a tunnel into itself."""
     net = route.network
     metric = _metric(route, settings)
     if settings.vrf or settings.netns:
         # The outer packets are routed elsewhere, so nothing of this can catch them.
         table = _table_elsewhere(route, settings, ask)
-        return Way(net, table, metric, route.source)
-    if not _is_full(net, event):
-        table = route.table or settings.table or RT_TABLE_MAIN
-        return Way(net, table, metric, route.source)
-    if event.peer is None or event.peer.is_unspecified:
-        what = f"{net} is a full tunnel, and the peer's address is not known"
-        raise PlanError(what, "add remote to the settings")
-    table = route.table or settings.table or FULL_TABLE
-    if table == RT_TABLE_MAIN:
+        return [Way(net, table, metric, route.source)]
+    chosen = route.table or settings.table
+    if chosen == RT_TABLE_MAIN and _is_in(event.peer, net):
         what = f"{net} in the main table would send the peer's own packets into the tunnel"
         raise PlanError(what, "leave table out")
+    if chosen or not _is_full(net, event):
+        return [Way(net, chosen or RT_TABLE_MAIN, metric, route.source)]
+    return _full(route, metric, event, settings)
+
+
+def _full(
+    route: ConfiguredRoute,
+    metric: int,
+    event: Event,
+    settings: Settings,
+) -> list[Way]:
+    """A full tunnel's routes: for what this host forwards, and for what it sends itself."""
+    net = route.network
+    peer = event.peer
+    if peer is None or peer.is_unspecified:
+        what = f"{net} is a full tunnel, and the peer's address is not known"
+        raise PlanError(what, "add remote to the settings")
+    if net == ip_network(peer):
+        what = f"{net} is the peer itself, and its ESP cannot go through its own tunnel"
+        raise PlanError(what, "leave mark or if_id out of a CHILD_SA for the peer itself")
     behind_uplink = metric + FULL_METRIC
     before_block = BLOCK_METRIC - 1
-    return Way(
+    forwarded = Way(
         network=net,
-        table=table,
+        table=settings.full_table,
         metric=min(behind_uplink, before_block),
         source=route.source,
         is_full=True,
     )
+    return [forwarded, forwarded._replace(table=settings.full_table + 1)]
+
+
+def _notes_of(
+    route: ConfiguredRoute,
+    event: Event,
+    settings: Settings,
+    ask: Questions,
+) -> list[str]:
+    """What to tell of a full tunnel."""
+    net = route.network
+    if settings.vrf or settings.netns or not _is_full(net, event):
+        return []
+    table = route.table or settings.table
+    if table:
+        if table == RT_TABLE_MAIN or ask.has_rule_to(table, event.family):
+            return []
+        family = "-6 " if event.family == 6 else ""
+        hint = f"choose what does: ip {family}rule add from NET lookup {table}"
+        return [f"no rule uses table {table}, which has the route to {net}; {hint}"]
+    if net.prefixlen > HALF:
+        return [f"{net} goes through the tunnel, all but {event.peer}"]
+    return []
 
 
 def _metric(route: ConfiguredRoute, settings: Settings) -> int:
@@ -255,8 +321,8 @@ def _table_elsewhere(
 
 
 def _is_full(net: IPNetwork, event: Event) -> bool:
-    """Whether it is everything, or contains the peer."""
-    return net.prefixlen == 0 or _is_in(event.peer, net)
+    """Whether it is everything, a half of it, or contains the peer."""
+    return net.prefixlen <= HALF or _is_in(event.peer, net)
 
 
 def _selected(
@@ -269,8 +335,7 @@ def _selected(
     reason = _why_not_routed(event, ask)
     if reason is None:
         route = ConfiguredRoute(net)
-        way = _way(route, event, settings, ask)
-        return [way], []
+        return _ways_of(route, event, settings, ask), []
     hint = "add --route NET, or --no-routes"
     note = f"no route made, as the selector {net} {reason}; {hint}"
     return [], [note]
