@@ -123,6 +123,22 @@ def test_an_underlying_link_that_is_not_there_is_an_error(machine):
     assert machine.status == 1 and machine.state() == before
 
 
+@pytest.mark.parametrize("order", ["smaller first", "smaller last"])
+def test_a_shared_link_has_the_smallest_mtu_of_its_clients(machine, order):
+    """A client over IPv6 has less room. When it goes, the other one has all of its own."""
+    before = machine.state()
+    over_ipv4 = XFRM | {"PEER_ID": "four"}
+    over_ipv6 = XFRM | {"ME": "fec0::1", "PEER": "fec0::2", "PEER_ID": "six", "UNIQUEID": 2}
+    clients = [over_ipv6, over_ipv4]
+    for client in clients if order == "smaller first" else clients[::-1]:
+        machine.up("--no-routes", **client)
+    assert " mtu 1390 " in sh("ip link show xfrm42")
+    machine.down(**over_ipv6)
+    assert " mtu 1406 " in sh("ip link show xfrm42")
+    machine.down(**over_ipv4)
+    assert machine.state() == before
+
+
 @pytest.mark.parametrize("changed", [{}, {"ME": "fec0::1", "PEER": "fec0::2"}], ids=["vti", "vti6"])
 def test_one_link_for_all_peers(machine, changed):
     """With remote = any one VTI serves every peer."""

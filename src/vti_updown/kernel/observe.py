@@ -199,5 +199,6 @@ class Observe:
             alias=recorded.alias,
             device=recorded.device,
             own_link_local=recorded.own_link_local,
+            mtu_is_chosen=recorded.mtu_is_chosen,
             master=self._master(told),
         )

@@ -324,8 +324,8 @@ def _record(
 
 def _record_put(step: Step, put: Applied, records: Records) -> None:
     """Writes down what is there now. A link may be there otherwise than it was wished for."""
-    if isinstance(step.new, Link) and put.object != step.new:
-        records.references.replace_wish(step.new, put.object)
+    if isinstance(put.object, Link) and put.object != step.new:
+        records.references.replace_wish(put.object)
     records.applied.put(put._replace(sure=True))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable
 from ..objects.address import Address
 from ..objects.link import Link
 from ..objects.object import Applied, Object
-from ..objects.registry import write
 from ..objects.route import Route
 from .applied import AppliedObjects
 from .matching import ADOPTED
@@ -39,8 +38,7 @@ class Adoption:
             adopted = applied.object
             if adopted.link_key not in numbers:
                 numbers[adopted.link_key] = self._insert(charon, adopted)
-            row = (adopted.key, numbers[adopted.link_key], write(adopted))
-            self._db.execute("INSERT INTO wish VALUES (?, ?, ?)", row)
+            self._references.wish(numbers[adopted.link_key], [adopted])
 
     def _insert(self, charon: str, adopted: Object) -> int:
         """A reference for a link, or for what stands on none."""

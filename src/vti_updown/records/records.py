@@ -34,7 +34,7 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from .adoption import Adoption
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -56,9 +56,10 @@ CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
 CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);
 CREATE TABLE IF NOT EXISTS wish (
     key TEXT NOT NULL, reference INTEGER NOT NULL, object TEXT NOT NULL,
-    PRIMARY KEY (key, reference)
+    opinion TEXT NOT NULL,                    -- the object's: what is merged with other wishes
+    PRIMARY KEY (key, opinion, reference)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS wish_reference ON wish (reference);
+CREATE UNIQUE INDEX IF NOT EXISTS wish_reference ON wish (reference, key);
 CREATE TABLE IF NOT EXISTS applied (
     key TEXT PRIMARY KEY,
     object TEXT NOT NULL,
