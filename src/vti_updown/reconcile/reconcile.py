@@ -337,7 +337,7 @@ def with_doubts(
     """`keys`, and what else must be looked at.
 
     That is what an earlier event left in doubt, and all that stands on a link that somebody took
-    away.
+    away, or that is bound to a device that is gone and came back.
     """
     all_keys = dict.fromkeys(keys)
     for key in records.applied.in_doubt():
@@ -367,7 +367,7 @@ def _lost_with(
         return []
     try:
         if kernel.is_there(was):
-            return []
+            return _lost_with_device(key, was, records, kernel)
     except OutOfSight:
         return []
     same = None
@@ -379,6 +379,26 @@ def _lost_with(
     records.applied.locate(key, same)
     if same is not None:
         return []
+    return _doubted_on(key, records)
+
+
+def _lost_with_device(
+    key: str,
+    was: Applied,
+    records: Records,
+    kernel: Kernel,
+) -> list[str]:
+    """The keys of a link and what is on it, if it is bound to a device that is gone.
+
+    If somebody wishes for the link, and the device is back, the link is made anew.
+    """
+    if not kernel.is_bound_to_gone(was) or not records.references.wished([key]):
+        return []
+    return _doubted_on(key, records)
+
+
+def _doubted_on(key: str, records: Records) -> list[str]:
+    """The keys of what was on a link that is to be made anew, which are in doubt from now on."""
     on_it = records.applied.on_link(key)
     records.applied.doubt(on_it)
     # What was left alone on a borrowed link is on no record. It is not on the link that is made
