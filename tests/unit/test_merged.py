@@ -1,11 +1,12 @@
 """The wishes of several references for one key come to one, each field by its own rule."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.events import environment
@@ -43,6 +44,8 @@ a_clamp = st.builds(
     ipv6=st.sampled_from([1180, 1330, 1346]),
     firmness=st.integers(0, 2),
 )
+unhurried = settings(deadline=None)
+"""Each example makes a database, which takes long on a busy machine."""
 Wishes = list[tuple[Object, bool]]
 """In the order in which they come, each with whether its reference goes."""
 
@@ -55,6 +58,16 @@ def records() -> Records:
     return Records(sqlite3.connect(":memory:", isolation_level=None))
 
 
+def merged(wishes: Sequence[Object]) -> Object:
+    """What the wishes of as many references for one key come to."""
+    key = wishes[0].key
+    with closing(records()) as played:
+        for wish in wishes:
+            played.references.add(UP, [wish])
+        return played.references.wished([key])[key]
+
+
+@unhurried
 @given(wishes=st.one_of(several(a_link), several(a_route), several(a_sysctl), several(a_clamp)))
 def test_the_merged_wish_is_that_of_those_that_are_left(wishes: Wishes) -> None:
     """Whatever came and went before."""
@@ -76,13 +89,11 @@ def test_the_merged_wish_is_that_of_those_that_are_left(wishes: Wishes) -> None:
         assert bool(anew.references.wished([key])) == bool(left)
 
 
+@unhurried
 @given(wishes=st.lists(a_link, min_size=1))
 def test_the_mtu_is_the_newest_chosen_or_the_smallest(wishes: list[Link]) -> None:
     """All else that only some ask for is there as long as they are."""
-    with closing(records()) as played:
-        for wish in wishes:
-            played.references.add(UP, [wish])
-        link = played.references.wished([LINK.key])[LINK.key]
+    link = merged(wishes)
     assert isinstance(link, Link)
     chosen = [wish.mtu for wish in wishes if wish.mtu_is_chosen]
     allowed = [wish.mtu for wish in wishes if wish.mtu]
@@ -93,37 +104,31 @@ def test_the_mtu_is_the_newest_chosen_or_the_smallest(wishes: list[Link]) -> Non
     assert (link.alias, link.master) == (wishes[-1].alias, wishes[-1].master)
 
 
+@unhurried
 @given(wishes=st.lists(a_route, min_size=1))
 def test_the_source_is_the_newest_for_the_link_of_the_newest(wishes: list[Route]) -> None:
     """A route by another link has another source."""
-    with closing(records()) as played:
-        for wish in wishes:
-            played.references.add(UP, [wish])
-        route = played.references.wished([NET.key])[NET.key]
+    route = merged(wishes)
     assert isinstance(route, Route)
     newest = wishes[-1]
     sources = [wish.source for wish in wishes if wish.link_key == newest.link_key and wish.source]
     assert route == newest._replace(source=sources[-1] if sources else None)
 
 
+@unhurried
 @given(wishes=st.lists(a_sysctl, min_size=1))
 def test_the_sysctl_is_the_newest_chosen_or_the_newest(wishes: list[Sysctl]) -> None:
     """A default of the hook is no opinion."""
-    with closing(records()) as played:
-        for wish in wishes:
-            played.references.add(UP, [wish])
-        sysctl = played.references.wished([POLICY.key])[POLICY.key]
+    sysctl = merged(wishes)
     chosen = [wish for wish in wishes if wish.is_chosen]
     assert sysctl == (chosen or wishes)[-1]
 
 
+@unhurried
 @given(wishes=st.lists(a_clamp, min_size=1))
 def test_the_clamp_is_the_newest_of_the_firmest_or_the_smallest(wishes: list[MssClamp]) -> None:
     """The MTU goes before a path, and sizes of the settings before an MTU."""
-    with closing(records()) as played:
-        for wish in wishes:
-            played.references.add(UP, [wish])
-        clamp = played.references.wished([wishes[0].key])[wishes[0].key]
+    clamp = merged(wishes)
     firmness = max(wish.firmness for wish in wishes)
     firmest = [wish for wish in wishes if wish.firmness == firmness]
     sizes = firmest[-1].ipv4, firmest[-1].ipv6
