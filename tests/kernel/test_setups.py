@@ -18,7 +18,12 @@ from vti_updown.settings.table import FULL_TABLE
 
 NET = ("--route", "10.2.0.0/16")
 XFRM: dict[str, object] = {"MARK_IN": None, "MARK_OUT": None, "IF_ID_IN": 42, "IF_ID_OUT": 42}
-TUNNELS = ("vti", "vti6", "xfrm")
+BY_KIND: dict[str, dict[str, object]] = {
+    "vti": {},
+    "vti6": {"ME": "fec0::1", "PEER": "fec0::2"},
+    "xfrm": XFRM,
+}
+TUNNELS = tuple(BY_KIND)
 
 
 def lines_of(script):
@@ -103,15 +108,46 @@ def test_the_administrators_xfrm_interface_is_borrowed(machine):
 def test_a_tunnel_is_bound_to_an_underlying_link(machine, kind):
     """`device` is what `ip link add … dev` means."""
     before = machine.state()
-    by_kind: dict[str, dict[str, object]] = {
-        "vti": {},
-        "vti6": {"ME": "fec0::1", "PEER": "fec0::2"},
-        "xfrm": XFRM,
-    }
-    changed = by_kind[kind]
+    changed = BY_KIND[kind]
     machine.up(*NET, "--device", "eth0", "--name", "t0", **changed)
     assert "t0@eth0" in sh("ip link show t0")
     machine.down(**changed)
+    assert machine.state() == before
+
+
+@pytest.mark.parametrize("mends", ["repair", "up"])
+@pytest.mark.parametrize("kind", TUNNELS)
+def test_a_link_whose_device_came_back_is_bound_to_it(machine, kind, mends, capfd):
+    """The new device has another ifindex. The link is made anew, with all that is on it."""
+    before = machine.state()
+    sh("ip link add eth9 type dummy")
+    changed = BY_KIND[kind]
+    machine.up(*NET, "--route", "10.9.0.0/16", "--device", "eth9", "--name", "t0", **changed)
+    sh("ip link del eth9; ip link add eth9 type dummy")
+    again = changed | {"UNIQUEID": 2, "MY_CLIENT": "10.8.0.0/16"}
+    if mends == "repair":
+        assert person(capfd, "repair")[0] == 0
+        assert person(capfd, "repair") == (0, ["nothing to repair"])
+    else:
+        machine.up(*NET, "--device", "eth9", "--name", "t0", **again)
+    assert "t0@eth9" in sh("ip link show t0")
+    assert machine.links() == ([] if kind == "xfrm" else ["t0"])
+    assert [route.split()[0] for route in machine.routes("t0")] == ["10.2.0.0/16", "10.9.0.0/16"]
+    if mends == "up":
+        machine.down(**again)
+    machine.down(**changed)
+    sh("ip link del eth9")
+    assert machine.state() == before
+
+
+def test_a_link_whose_device_came_back_goes_at_its_last_down(machine):
+    """Nothing is made anew for that."""
+    before = machine.state()
+    sh("ip link add eth9 type dummy")
+    machine.up(*NET, "--device", "eth9", **XFRM)
+    sh("ip link del eth9; ip link add eth9 type dummy")
+    machine.down(**XFRM)
+    sh("ip link del eth9")
     assert machine.state() == before
 
 
@@ -124,6 +160,22 @@ def test_an_underlying_link_that_is_not_there_is_an_error(machine):
         == "error: gw: there is no link wan7 to bind the tunnel to; correct device in the settings"
     )
     assert machine.status == 1 and machine.state() == before
+
+
+@pytest.mark.parametrize("order", ["smaller first", "smaller last"])
+def test_a_shared_link_has_the_smallest_mtu_of_its_clients(machine, order):
+    """A client over IPv6 has less room. When it goes, the other one has all of its own."""
+    before = machine.state()
+    over_ipv4 = XFRM | {"PEER_ID": "four"}
+    over_ipv6 = XFRM | {"ME": "fec0::1", "PEER": "fec0::2", "PEER_ID": "six", "UNIQUEID": 2}
+    clients = [over_ipv6, over_ipv4]
+    for client in clients if order == "smaller first" else clients[::-1]:
+        machine.up("--no-routes", **client)
+    assert " mtu 1390 " in sh("ip link show xfrm42")
+    machine.down(**over_ipv6)
+    assert " mtu 1406 " in sh("ip link show xfrm42")
+    machine.down(**over_ipv4)
+    assert machine.state() == before
 
 
 @pytest.mark.parametrize("changed", [{}, {"ME": "fec0::1", "PEER": "fec0::2"}], ids=["vti", "vti6"])

@@ -108,6 +108,8 @@ class Host:
         self.refuses: dict[str, int] = {}
         """Words of commands that the kernel refuses, with the number of the error."""
         self.devices: dict[int, Device] = {}
+        self.bound_to_gone: set[str] = set()
+        """Links that are bound to a device that was taken away since, and came back."""
         self.newest = 1
 
     def add_link(self, name: str) -> None:
@@ -199,6 +201,10 @@ class PaperKernel:
 
     def identity(self) -> str:
         return "1-boot"
+
+    def is_bound_to_gone(self, link: Applied) -> bool:
+        assert isinstance(link.object, Link)
+        return link.object.name in self.host.bound_to_gone
 
     def is_anothers(self, _link: Applied) -> bool:
         return False
@@ -293,6 +299,9 @@ class PaperKernel:
         return Outcome(Applied(wish))
 
     def _put_link(self, link: Link, there: Applied | None) -> Outcome:
+        if there is not None and self.is_bound_to_gone(there):
+            self.host.bound_to_gone.remove(link.name)
+            self.lose_link(link.name, link.netns)
         if there is None or there.borrowed or there.ifindex not in self.host.devices:
             there = self.same_link(link)
         if there is not None and there.borrowed:

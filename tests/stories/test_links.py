@@ -145,6 +145,34 @@ def test_kind_may_be_chosen_where_the_child_sa_has_both(story: Story) -> None:
     """)
 
 
+def test_a_link_whose_device_came_back_is_made_anew(story: Story) -> None:
+    """It is bound to the old ifindex, and the kernel changes that of no XFRM interface. What is on
+    it comes along, also what another reference wishes for.
+    """
+    story.line = "--device eth7"
+    again = {**SITE, **XFRM, "PEER_CLIENT": "10.3.0.0/16", "UNIQUEID": 2}
+    third = {**again, "MY_CLIENT": "10.9.0.0/16"}
+    story.up(**SITE, **XFRM)
+    story.up(**again)
+    anew = told("""
+        ip link add xfrm42 group 1987313665 type xfrm dev eth7 if_id 0x2a
+        ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
+        ip route add 10.2.0.0/16 dev xfrm42 proto 50
+        ip route add 10.3.0.0/16 dev xfrm42 proto 50
+    """)
+    story.host.bound_to_gone.add("xfrm42")
+    assert story.repair() == anew
+    assert story.repair() == "nothing to repair"
+    story.host.bound_to_gone.add("xfrm42")
+    assert set(anew.splitlines()) < set(story.up(**third).splitlines())
+    story.host.bound_to_gone.add("xfrm42")
+    story.down(**SITE, **XFRM)
+    story.down(**again)
+    assert "ip link del xfrm42" in story.down(**third)
+    assert story.left() == []
+
+
 def test_any_remote_makes_one_vti_for_all_peers(story: Story) -> None:
     """Road warriors of one mark share a VTI without a remote end; the last one takes it."""
     story.settings("""
@@ -164,11 +192,11 @@ def test_any_remote_makes_one_vti_for_all_peers(story: Story) -> None:
         ip link set vti1 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.3.0.7/32 dev vti1 proto 50
-        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.7/32
+        log: gw: vti1 up, 192.168.0.1 → any, mark 2, 10.3.0.7/32
     """)
     assert story.up(**bob) == told("""
         ip route add 10.3.0.8/32 dev vti1 proto 50
-        log: gw: vti1 up, 192.168.0.1 → 192.168.0.3, mark 2, 10.3.0.8/32
+        log: gw: vti1 up, 192.168.0.1 → any, mark 2, 10.3.0.8/32
     """)
     assert story.down(**alice) == told("""
         ip route del 10.3.0.7/32 dev vti1 proto 50
@@ -176,7 +204,7 @@ def test_any_remote_makes_one_vti_for_all_peers(story: Story) -> None:
     """)
     assert story.down(**bob) == told("""
         ip link del vti1
-        log: gw: vti1 down, 192.168.0.1 → 192.168.0.3
+        log: gw: vti1 down, 192.168.0.1 → any
     """)
 
 
@@ -481,7 +509,7 @@ def test_any_remote_goes_over_ipv6_too(story: Story) -> None:
         ip link set vti1 up mtu 1390 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.vti1.disable_policy=1
         ip route add 10.2.0.0/16 dev vti1 proto 50
-        log: gw: vti1 up, 2001:db8::1 → 2001:db8::2, mark 2, 10.2.0.0/16
+        log: gw: vti1 up, 2001:db8::1 → any, mark 2, 10.2.0.0/16
     """)
 
 

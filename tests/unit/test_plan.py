@@ -9,7 +9,7 @@ from support.events import environment
 from vti_updown.event import parse
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
-from vti_updown.objects.mss import MssClamp
+from vti_updown.objects.mss import CHOSEN, FROM_CHOSEN_MTU, MssClamp
 from vti_updown.objects.route import Route
 from vti_updown.objects.rule import Rule
 from vti_updown.objects.sysctl import Sysctl
@@ -577,8 +577,10 @@ def test_the_mss_is_clamped_to_what_the_mtu_leaves():
         MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1350, 1330)
     ]
     assert of(MssClamp, wishes(Settings(mss=1200))) == [
-        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200)
+        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200, firmness=CHOSEN)
     ]
+    (clamp,) = of(MssClamp, wishes(Settings(mss=0, mtu=1400)))
+    assert clamp.firmness == FROM_CHOSEN_MTU
 
 
 OFFICE = Settings(routes=(ConfiguredRoute(ip_network("10.2.0.0/16")),))

@@ -54,7 +54,7 @@ class Installed:
                 database.executescript(
                     "INSERT INTO reference (number, charon, identity, unique_id, born, connection,"
                     f" virtual_ips, me, peer, since) VALUES (1, '', '', 1, 1, '{connection}',"
-                    " '', '', '', ''); INSERT INTO wish VALUES ('key', 1, '{}', NULL)"
+                    " '', '', '', ''); INSERT INTO wish VALUES ('key', 1, '{}', '', NULL)"
                 )
         return file
 

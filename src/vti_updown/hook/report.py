@@ -66,7 +66,7 @@ def report_up(
     name = in_head(event.connection)
     ifnames = ", ".join(each.name for each in links)
     apart = link.tells_packets_apart_by
-    head = f"{name}: {ifnames} up, {event.me} → {event.peer}, {apart}"
+    head = f"{name}: {ifnames} up, {_ends(event, link)}, {apart}"
     items = _summaries(wished.values(), result.foreign)
     first_line = fitted(head, items)
     notes = [
@@ -80,6 +80,12 @@ def report_up(
         command=change.command,
         ifname=link.name,
     )
+
+
+def _ends(event: Event, link: Link) -> str:
+    """The endpoints of the event, or of a VTI that is for more than one peer or address."""
+    is_shared = link.of_kind.family is not None and link.has_any_end
+    return link.ends if is_shared else f"{event.me} → {event.peer}"
 
 
 def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
@@ -150,8 +156,7 @@ def _said_of_down(
     ended = "down"
     if former.is_borrowed:
         ended = "stays, which was there before"
-    endpoints = f"{event.me} → {event.peer}"
-    head = f"{name}: {link.name} {ended}, {endpoints}"
+    head = f"{name}: {link.name} {ended}, {_ends(event, link)}"
     return fitted(head, _blocked(context))
 
 

@@ -70,6 +70,10 @@ class Kernel:
         self._namespace(netns).look()
         return self.observe(netns).is_there(link)
 
+    def is_bound_to_gone(self, link: Applied) -> bool:
+        """Whether a link that is there must be made anew, since its device came back."""
+        return self.observe(link.object.netns).is_bound_to_gone(link)
+
     def is_made_anew(self, was: Applied) -> bool:
         """Whether the namespace of what is on no link has gone since, and another has its name."""
         netns = was.object.netns

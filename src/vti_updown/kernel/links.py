@@ -101,6 +101,10 @@ class Links:
         there = self._observe.as_it_is(known)
         if there is None:
             return self._created(link)
+        if old is None and self._observe.is_bound_to_gone(known):
+            # The kernel changes the device of no XFRM interface (xfrmi_changelink()).
+            self.take_away(known)
+            return self._created(link)
         if old is None:
             return known._replace(object=there)  # It is not known how much was done of it.
         return known

@@ -64,6 +64,21 @@ class Observe:
             return None
         return there
 
+    def is_bound_to_gone(self, applied: Applied) -> bool:
+        """Whether a link of ours that is there is bound to a device that is gone, while another
+        has its name: it came back, or a new one took its place.
+        """
+        link = applied.object
+        assert isinstance(link, Link)
+        if applied.borrowed or not link.device:
+            return False
+        told = self.namespace.link(applied.ifindex)
+        device = self._lookup.ifindex(link.device)
+        if told is None or device is None:
+            return False
+        number = underlying(told)
+        return number not in (0, device) and not self._lookup.ifname(number)
+
     def same_link(self, link: Link) -> Applied | None:
         """A link that has this one's key, whatever its name; and whether it is borrowed."""
         wanted = ifinfmsg()
@@ -199,5 +214,6 @@ class Observe:
             alias=recorded.alias,
             device=recorded.device,
             own_link_local=recorded.own_link_local,
+            mtu_is_chosen=recorded.mtu_is_chosen,
             master=self._master(told),
         )

@@ -8,7 +8,7 @@ from .. import state
 from ..addresses import IPAddress
 from ..named_tuple import NamedTuple
 from ..netlink import attributes, nla, nlmsg, text
-from .link_kinds import LINK_KINDS, LinkKind
+from .link_kinds import LINK_KINDS, LinkKind, end_in_words
 from .object import Object
 
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
@@ -115,6 +115,8 @@ class LinkFields(NamedTuple):
     multicast: bool = False
     own_link_local: bool = False
     """Whether the kernel shall make no IPv6 link-local address of its own."""
+    mtu_is_chosen: bool = False
+    """Whether the settings say the MTU. If not, it is what the path to the peer allows."""
 
 
 class KernelsChoice(NamedTuple):
@@ -174,6 +176,11 @@ class Link(LinkFields, Object):
         return self.key
 
     @property
+    def ends(self) -> str:
+        """Its endpoints in words, such as `192.0.2.1 → any`."""
+        return f"{end_in_words(self.local)} → {end_in_words(self.remote)}"
+
+    @property
     def label(self) -> str:
         return f"link {self.name}"
 
@@ -225,14 +232,47 @@ class Link(LinkFields, Object):
         )
 
     @property
-    def leaves_open(self) -> bool:
-        """It may leave the MTU to the kernel."""
-        return not self.mtu
+    def opinion(self) -> str:
+        merged = (
+            self.mtu,
+            self.mtu_is_chosen,
+            self.multicast,
+            self.own_link_local,
+            self.device,
+        )
+        if not any(merged):
+            return ""
+        return " ".join(str(value) for value in merged)
 
     def with_opinion_of(self, older: Object) -> "Link":
+        """What either asks for is there. The newest device that is named counts."""
         if not isinstance(older, Link):
             return self
-        return self._replace(mtu=older.mtu)
+        merged = self._with_mtu_of(older)
+        return merged._replace(
+            multicast=self.multicast or older.multicast,
+            own_link_local=self.own_link_local or older.own_link_local,
+            device=self.device or older.device,
+        )
+
+    def with_opinions_as(self, other: "Link") -> "Link":
+        """The link with the merged fields of another."""
+        return self._replace(
+            mtu=other.mtu,
+            mtu_is_chosen=other.mtu_is_chosen,
+            multicast=other.multicast,
+            own_link_local=other.own_link_local,
+            device=other.device,
+        )
+
+    def _with_mtu_of(self, older: "Link") -> "Link":
+        """The newest MTU that was chosen; without one, the smallest that the paths allow."""
+        if self.mtu_is_chosen:
+            return self
+        if older.mtu_is_chosen:
+            return self._replace(mtu=older.mtu, mtu_is_chosen=True)
+        allowed = [mtu for mtu in (self.mtu, older.mtu) if mtu]
+        return self._replace(mtu=min(allowed, default=0))
 
     def with_undone(self, old: "Link | None", before: str | None) -> "Link":
         """The MTU goes back to the kernel's choice, if a setting had changed it."""

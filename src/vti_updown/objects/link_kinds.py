@@ -100,12 +100,13 @@ def _read_endpoints(data: Any, unspecified: bytes) -> dict[str, Any]:
 
 
 def _vti_words(link: "Link") -> str:
-    ends = f"local {_any(link.local)} remote {_any(link.remote)}"
+    ends = f"local {end_in_words(link.local)} remote {end_in_words(link.remote)}"
     words = f"{link.kind} {ends} okey {link.okey} ikey {link.ikey}"
     return f"{words} dev {link.device}" if link.device else words
 
 
-def _any(end: IPAddress | None) -> str:
+def end_in_words(end: IPAddress | None) -> str:
+    """An endpoint as `ip` takes and prints it."""
     return "any" if end is None or end.is_unspecified else str(end)
 
 

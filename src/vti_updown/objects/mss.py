@@ -10,13 +10,25 @@ from shlex import quote
 
 from ..named_tuple import NamedTuple
 from ..text import shown
-from .object import Applied, Foreign, LinkThere, Namespace, Outcome, Place, Placed, no_such_device
+from .object import (
+    Applied,
+    Foreign,
+    LinkThere,
+    Namespace,
+    Object,
+    Outcome,
+    Place,
+    Placed,
+    no_such_device,
+)
 
 NFT_SECONDS = 3
 """How long `nft` may take. Meanwhile charon answers no peer, and the records are locked."""
 NFT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 OURS = "vti-updown"
 """The comment of our tables, by which they are told from others of the same name."""
+FROM_PATH, FROM_CHOSEN_MTU, CHOSEN = 0, 1, 2
+"""What the sizes of a clamp come from: the path to the peer, or `mtu` or `mss` of the settings."""
 SIZE_RULES = 4
 """Rules of our table that set a size: for each family, out and in."""
 
@@ -29,6 +41,8 @@ class MssClampFields(NamedTuple):
     """Bytes."""
     ipv6: int
     netns: str = ""
+    firmness: int = FROM_PATH
+    """What the sizes come from. The firmer one of two wishes counts."""
 
 
 class MssClamp(MssClampFields, Placed):
@@ -47,6 +61,25 @@ class MssClamp(MssClampFields, Placed):
     @property
     def label(self) -> str:
         return f"the MSS clamp of {self.ifname}"
+
+    @property
+    def opinion(self) -> str:
+        return f"{self.firmness} {self.ipv4} {self.ipv6}"
+
+    def with_opinion_of(self, older: Object) -> "MssClamp":
+        """The newest of the firmest sizes; the smallest of those that come from paths.
+
+        So it follows the MTU of the link.
+        """
+        if not isinstance(older, MssClamp) or older.firmness < self.firmness:
+            return self
+        ipv4, ipv6 = older.ipv4, older.ipv6
+        if older.firmness == self.firmness:
+            if self.firmness != FROM_PATH:
+                return self
+            ipv4 = min(ipv4, self.ipv4)
+            ipv6 = min(ipv6, self.ipv6)
+        return self._replace(ipv4=ipv4, ipv6=ipv6, firmness=older.firmness)
 
     def commands(self, old: "MssClamp | None", ifname: str) -> list[str]:
         del old, ifname

@@ -123,12 +123,15 @@ class Object(ABC):
         return None
 
     @property
-    def leaves_open(self) -> bool:
-        """Whether it has no opinion on something that another wish for its key may have."""
-        return False
+    def opinion(self) -> str:
+        """What it says of fields that are merged with those of other wishes for its key.
+
+        Empty: nothing. Of the wishes with one opinion, the newest stands for all.
+        """
+        return ""
 
     def with_opinion_of(self, older: "Object") -> "Self":
-        """The object, and where it has no opinion, that of an older wish for its key."""
+        """The object, merged with an older wish for its key, each field by its own rule."""
         del older
         return self
 

@@ -127,6 +127,22 @@ class Route(RouteFields, ByNetlink):
         return self.source
 
     @property
+    def opinion(self) -> str:
+        if self.source is None:
+            return ""
+        return f"{self.source} {self.link_key}"
+
+    def with_opinion_of(self, older: Object) -> "Route":
+        """The newest preferred source. That of a route by another link is no opinion on this one:
+        the packets would not fit its selectors.
+        """
+        if self.source is not None or not isinstance(older, Route):
+            return self
+        if older.link_key != self.link_key:
+            return self
+        return self._replace(source=older.source)
+
+    @property
     def _family(self) -> int:
         return self.destination.version
 

@@ -13,6 +13,7 @@ from .object import (
     Foreign,
     LinkThere,
     Namespace,
+    Object,
     Outcome,
     Place,
     Placed,
@@ -33,6 +34,8 @@ class SysctlFields(NamedTuple):
     """ipv4 or ipv6."""
     name: str
     value: int
+    is_chosen: bool = False
+    """Whether the settings say the value."""
 
 
 class Sysctl(SysctlFields, Placed):
@@ -47,6 +50,16 @@ class Sysctl(SysctlFields, Placed):
     @property
     def label(self) -> str:
         return f"{self.family} {self.name}"
+
+    @property
+    def opinion(self) -> str:
+        return str(self.value) if self.is_chosen else ""
+
+    def with_opinion_of(self, older: Object) -> "Sysctl":
+        """The newest value that was chosen; without one, the newest."""
+        if self.is_chosen or not isinstance(older, Sysctl) or not older.is_chosen:
+            return self
+        return self._replace(value=older.value, is_chosen=True)
 
     def commands(self, old: "Sysctl | None", ifname: str) -> list[str]:
         del old

@@ -324,8 +324,8 @@ def _record(
 
 def _record_put(step: Step, put: Applied, records: Records) -> None:
     """Writes down what is there now. A link may be there otherwise than it was wished for."""
-    if isinstance(step.new, Link) and put.object != step.new:
-        records.references.replace_wish(step.new, put.object)
+    if isinstance(put.object, Link) and put.object != step.new:
+        records.references.replace_wish(put.object)
     records.applied.put(put._replace(sure=True))
 
 
@@ -336,8 +336,9 @@ def with_doubts(
 ) -> list[str]:
     """`keys`, and what else must be looked at.
 
-    That is what an earlier event left in doubt, all that stands on a link that somebody took away,
-    and what comes and goes with one of them.
+    That is what an earlier event left in doubt, all that stands on a link that somebody took away
+    or that is bound to a device that is gone and came back, and what comes and goes with one of
+    them.
     """
     all_keys = dict.fromkeys(keys)
     for key in list(all_keys):
@@ -370,7 +371,7 @@ def _lost_with(
         return []
     try:
         if kernel.is_there(was):
-            return []
+            return _lost_with_device(key, was, records, kernel)
     except OutOfSight:
         return []
     same = None
@@ -382,6 +383,26 @@ def _lost_with(
     records.applied.locate(key, same)
     if same is not None:
         return []
+    return _doubted_on(key, records)
+
+
+def _lost_with_device(
+    key: str,
+    was: Applied,
+    records: Records,
+    kernel: Kernel,
+) -> list[str]:
+    """The keys of a link and what is on it, if it is bound to a device that is gone.
+
+    If somebody wishes for the link, and the device is back, the link is made anew.
+    """
+    if not kernel.is_bound_to_gone(was) or not records.references.wished([key]):
+        return []
+    return _doubted_on(key, records)
+
+
+def _doubted_on(key: str, records: Records) -> list[str]:
+    """The keys of what was on a link that is to be made anew, which are in doubt from now on."""
     on_it = records.applied.on_link(key)
     records.applied.doubt(on_it)
     # What was left alone on a borrowed link is on no record. It is not on the link that is made

@@ -9,7 +9,7 @@ from ..objects.object import Applied, Object
 from ..objects.route import Route
 from .applied import AppliedObjects
 from .matching import ADOPTED
-from .references import STANDING, References, now, row_of_wish
+from .references import STANDING, References, now
 
 
 class Adoption:
@@ -38,8 +38,7 @@ class Adoption:
             adopted = applied.object
             if adopted.link_key not in numbers:
                 numbers[adopted.link_key] = self._insert(charon, adopted)
-            row = row_of_wish(adopted, numbers[adopted.link_key])
-            self._db.execute("INSERT INTO wish VALUES (?, ?, ?, ?)", row)
+            self._references.wish(numbers[adopted.link_key], [adopted])
 
     def _insert(self, charon: str, adopted: Object) -> int:
         """A reference for a link, or for what stands on none."""

@@ -56,11 +56,12 @@ CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
 CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);
 CREATE TABLE IF NOT EXISTS wish (
     key TEXT NOT NULL, reference INTEGER NOT NULL, object TEXT NOT NULL,
+    opinion TEXT NOT NULL,                    -- the object's: what is merged with other wishes
     only_with TEXT,                           -- the key that must be wished for, too
-    PRIMARY KEY (key, reference)
+    PRIMARY KEY (key, opinion, reference)
 ) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS wish_reference ON wish (reference, key);
 CREATE INDEX IF NOT EXISTS wish_only_with ON wish (only_with) WHERE only_with IS NOT NULL;
-CREATE INDEX IF NOT EXISTS wish_reference ON wish (reference);
 CREATE TABLE IF NOT EXISTS applied (
     key TEXT PRIMARY KEY,
     object TEXT NOT NULL,

@@ -21,6 +21,25 @@ ALL = -1
 """As a number of references: all."""
 STANDING = "standing"
 """Whose references are that hold what stands while no CHILD_SA does. No charon has this name."""
+NEWEST_FIRST = "SELECT object FROM wish WHERE key = ? ORDER BY reference DESC"
+NEWEST_OF_EACH = """
+WITH RECURSIVE held (opinion) AS (
+    SELECT min(opinion) FROM wish WHERE key = ?1
+    UNION ALL
+    SELECT (SELECT min(wish.opinion) FROM wish WHERE key = ?1 AND wish.opinion > held.opinion)
+    FROM held WHERE held.opinion IS NOT NULL
+), newest (opinion, reference) AS (
+    SELECT opinion,
+        (SELECT max(reference) FROM wish WHERE key = ?1 AND wish.opinion = held.opinion)
+    FROM held WHERE opinion IS NOT NULL
+)
+SELECT object FROM newest
+JOIN wish ON key = ?1 AND wish.opinion = newest.opinion AND wish.reference = newest.reference
+ORDER BY wish.reference DESC
+"""
+"""The newest wish of each opinion on a key. It goes from one opinion to the next by the index, so
+the number of references does not count.
+"""
 FIRST_STANDING = -(1 << 40)
 """The number of the first one that stands: they are older than all others."""
 
@@ -73,7 +92,7 @@ class References:
             connection=caller.connection,
             command=command,
         )
-        self._wish(number, wishes)
+        self.wish(number, wishes)
         return number
 
     def stand(
@@ -89,7 +108,7 @@ class References:
             identity=caller.standing_identity,
             connection=connection,
         )
-        self._wish(number, wishes)
+        self.wish(number, wishes)
         return number
 
     def add_charon(self, charon: str) -> None:
@@ -133,9 +152,10 @@ class References:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _wish(self, number: int, wishes: Iterable[Object]) -> None:
-        rows = (row_of_wish(wish, number) for wish in wishes)
-        self._db.executemany("INSERT INTO wish VALUES (?, ?, ?, ?)", rows)
+    def wish(self, number: int, wishes: Iterable[Object]) -> None:
+        """Adds wishes to a reference."""
+        rows = (_row(number, wish) for wish in wishes)
+        self._db.executemany("INSERT INTO wish VALUES (?, ?, ?, ?, ?)", rows)
 
     # What is there
 
@@ -224,10 +244,10 @@ class References:
     # What is wished for
 
     def wished(self, keys: Iterable[str]) -> dict[str, Object]:
-        """The value of each key that somebody wishes for: the newest reference's."""
+        """The value of each key that somebody wishes for: what all wishes for it come to."""
         wished = {}
         for key in keys:
-            wish = self._newest(key)
+            wish = self._merged(key)
             if wish is not None and self._holds(wish):
                 wished[key] = wish
         return wished
@@ -249,24 +269,26 @@ class References:
         )
         return [with_it for (with_it,) in self._db.execute(ask, (key,))]
 
-    def _newest(self, key: str) -> Object | None:
-        """The newest wish for a key. What it leaves open is as the one before wishes for."""
-        newest = None
-        rows = self._db.execute(
-            "SELECT object FROM wish WHERE key = ? ORDER BY reference DESC", (key,)
-        )
-        for (text,) in rows:
-            wish = self._read(key, text)
+    def _merged(self, key: str) -> Object | None:
+        """What the wishes for a key come to: the newest, merged with the older ones.
+
+        Thousands of clients may share a link, and few opinions. So the newest of each opinion is
+        read. If one of them cannot be read, an older one stands for its opinion.
+        """
+        wishes = [self._read(key, text) for (text,) in self._db.execute(NEWEST_OF_EACH, (key,))]
+        if None in wishes:
+            every = self._db.execute(NEWEST_FIRST, (key,))
+            wishes = [self._read(key, text) for (text,) in every]
+        merged = None
+        for wish in wishes:
             if wish is None:
                 continue
-            newest = wish if newest is None else newest.with_opinion_of(wish)
-            if not newest.leaves_open:
-                break
-        return newest
+            merged = wish if merged is None else merged.with_opinion_of(wish)
+        return merged
 
     def unclear(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that somebody wishes for in words that cannot be read."""
-        return [key for key in keys if self._is_wished(key) and self._newest(key) is None]
+        return [key for key in keys if self._is_wished(key) and self._merged(key) is None]
 
     def wished_beside(self, key: str) -> list[str]:
         """All keys of the references that wish for `key`: for a link's, what is to stand on it."""
@@ -280,10 +302,18 @@ class References:
     def _every_key(self) -> list[str]:
         return [key for (key,) in self._db.execute("SELECT DISTINCT key FROM wish")]
 
-    def replace_wish(self, wished: Object, there: Object) -> None:
-        """What was wished for is `there` already: a link that has another name."""
-        change = "UPDATE wish SET object = ? WHERE key = ? AND object = ?"
-        self._db.execute(change, (write(there), there.key, write(wished)))
+    def replace_wish(self, there: Link) -> None:
+        """The newest wish for a link is `there` already: it has another name, or is borrowed.
+
+        What is merged stays as the wish says it.
+        """
+        key = there.key
+        for (text,) in self._db.execute(f"{NEWEST_FIRST} LIMIT 1", (key,)).fetchall():
+            wish = self._read(key, text)
+            if isinstance(wish, Link):
+                replaced = there.with_opinions_as(wish)
+                change = "UPDATE wish SET object = ? WHERE key = ? AND object = ?"
+                self._db.execute(change, (write(replaced), key, text))
 
     def move(self, old_key: str, new: Link) -> list[str]:
         """The link `old_key` is to have the key of `new`, and all wishes for what is on it follow.
@@ -305,8 +335,8 @@ class References:
                 continue
             removal = "DELETE FROM wish WHERE reference = ? AND key = ?"
             self._db.execute(removal, (number, wish.key))
-            row = row_of_wish(moved, number)
-            self._db.execute("INSERT OR REPLACE INTO wish VALUES (?, ?, ?, ?)", row)
+            row = _row(number, moved)
+            self._db.execute("INSERT OR REPLACE INTO wish VALUES (?, ?, ?, ?, ?)", row)
             moved_keys.append(moved.key)
         return moved_keys
 
@@ -376,9 +406,9 @@ class References:
             self._db.execute("DELETE FROM charon WHERE name = ?", (charon,))
 
 
-def row_of_wish(wish: Object, number: int) -> tuple[str, int, str, str | None]:
-    """A row of the table `wish`, for the reference of this number."""
-    return wish.key, number, write(wish), wish.only_with or None
+def _row(number: int, wish: Object) -> tuple[str, int, str, str, str | None]:
+    """The row of `wish` for a wish of this reference."""
+    return wish.key, number, write(wish), wish.opinion, wish.only_with or None
 
 
 def _moved(

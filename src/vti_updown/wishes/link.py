@@ -83,6 +83,7 @@ def links(
         mtu=_mtu(event, settings, ask),
         multicast=settings.multicast,
         own_link_local=settings.link_local is not None,
+        mtu_is_chosen=settings.mtu is not None,
     )
     keyed = _keyed(link, event, settings)
     return _named(keyed, event, settings, ask)

@@ -10,7 +10,7 @@ from ..event import Event
 from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
-from ..objects.mss import MssClamp
+from ..objects.mss import CHOSEN, FROM_CHOSEN_MTU, FROM_PATH, MssClamp
 from ..objects.object import Object
 from ..objects.route import Route
 from ..objects.rule import Rule
@@ -277,7 +277,7 @@ def _sysctls(
         own = Sysctl(link.key, own_family, DISABLE_POLICY, 1)
         wished[own.key] = own
         for family, name, value in settings.sysctl:
-            chosen = Sysctl(link.key, family, name, value)
+            chosen = Sysctl(link.key, family, name, value, is_chosen=True)
             wished[chosen.key] = chosen
     _, *inbound = links
     for link in inbound:
@@ -299,6 +299,16 @@ def _clamps(links: list[Link], settings: Settings) -> list[MssClamp]:
             ipv4,
             ipv6,
             link.netns,
+            _firmness(settings, link),
         )
         clamps.append(clamp)
     return clamps
+
+
+def _firmness(settings: Settings, link: Link) -> int:
+    """What the sizes of a clamp come from."""
+    if settings.mss:
+        return CHOSEN
+    if link.mtu_is_chosen:
+        return FROM_CHOSEN_MTU
+    return FROM_PATH
