@@ -10,7 +10,7 @@ from vti_updown.event import parse
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
 from vti_updown.objects.mss import MssClamp
-from vti_updown.objects.route import Route
+from vti_updown.objects.route import HostRoute, HostRoutes, OuterPacket, Route
 from vti_updown.objects.rule import Rule
 from vti_updown.objects.sysctl import Sysctl
 from vti_updown.settings.lists import ConfiguredRoute, InnerAddress
@@ -25,11 +25,13 @@ NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", 
 class Answers(Questions):
     """The questions, answered by hand."""
 
-    def __init__(self, source, hop, held, path_mtu):
+    def __init__(self, source, hop, held, path_mtu, host=None):
         self._source = source
         self._hop = hop
         self._held = held
         self._path_mtu = path_mtu
+        self._host = host or {}
+        self.packets = []
 
     def link_name(self, link, defaults, chosen):
         return LinkName(chosen or next(iter(defaults)))
@@ -37,14 +39,25 @@ class Answers(Questions):
     def source(self, link_key, network):
         return self._source and ip_address(self._source)
 
-    def next_hop(self, destination):
+    def next_hop(self, packet):
+        self.packets.append(packet)
         return self._hop and ip_address(self._hop)
 
     def our_address(self, link_key, ip):
         return self._held
 
-    def path_mtu(self, destination):
+    def path_mtu(self, packet):
+        self.packets.append(packet)
         return self._path_mtu
+
+    def host_routes(self, route):
+        return self._host.get((route.netns, route.table), HostRoutes())
+
+    def is_own_address(self, ip):
+        return str(ip) in self._host.get("addresses", ())
+
+    def name_servers(self):
+        return tuple(map(ip_address, self._host.get("name servers", ())))
 
     def vrf_table(self, name):
         return 100
@@ -61,9 +74,10 @@ def wishes(
     held=None,
     *,
     path_mtu=None,
+    host=None,
     **changed,
 ):
-    answers = Answers(source, hop, held, path_mtu)
+    answers = Answers(source, hop, held, path_mtu, host)
     return plan(parse(environment(verb, **changed)), settings, answers)
 
 

@@ -1,7 +1,8 @@
 """Which routes and rules an event asks for.
 
-Networks that the peer chose are looked at closely, those of the settings are not. A full tunnel is
-everything, or contains the peer. It has a table of its own, and four rules (see `rules`).
+Networks that the peer chose are looked at closely (see `automatic`), those of the settings are not.
+A full tunnel is everything, or contains the peer. It has a table of its own, and four rules (see
+`rules`).
 """
 
 from ipaddress import ip_network
@@ -14,6 +15,8 @@ from ..objects.route import DEFAULT_METRIC, UNREACHABLE, Route
 from ..objects.rule import Rule
 from ..settings.lists import ConfiguredRoute
 from ..settings.table import Settings
+from . import automatic
+from .link import outer_packet
 from .questions import PlanError, Questions
 
 FULL_TABLE = 0x767469
@@ -36,19 +39,6 @@ whatever the rules (kernel_netlink_net.c get_route()).
 """
 BLOCK_METRIC = 0xFFFFFFFF
 """The metric of unreachable routes. They stand behind every other."""
-WIDEST = 8
-"""No site's network has a shorter prefix. A peer may narrow 0.0.0.0/0 to two halves."""
-
-NEVER_UNICAST = {
-    "unspecified": ("0.0.0.0/8", "::/128"),
-    "loopback": ("127.0.0.0/8", "::1/128", "::ffff:0:0/96"),
-    "multicast": ("224.0.0.0/4", "ff00::/8"),
-    "broadcast": ("255.255.255.255/32",),
-}
-"""What no peer may hand out or have routed.
-
-A network must not overlap any of these: `is_loopback` and its like see its first address only.
-"""
 
 
 class Way(NamedTuple):
@@ -165,36 +155,6 @@ def _rules_of_outer_packets(event: Event) -> list[Rule]:
     return by_main
 
 
-def never(net: IPNetwork) -> str | None:
-    """What in the network is no host's address."""
-    for what, networks in NEVER_UNICAST.items():
-        for text in networks:
-            other = ip_network(text)
-            if other.version != net.version:
-                continue
-            if other.overlaps(net):
-                return what
-    return None
-
-
-def outside(
-    net: IPNetwork,
-    event: Event,
-    ask: Questions,
-) -> str | None:
-    """What in the network must be reached outside the tunnel."""
-    if _is_in(event.peer, net):
-        return "the peer's own address"
-    if _is_in(event.me, net):
-        return "our own address"
-    if event.peer is None:
-        return None
-    hop = ask.next_hop(event.peer)
-    if _is_in(hop, net):
-        return "the next hop's address"
-    return None
-
-
 def _is_in(ip: IPAddress | None, net: IPNetwork) -> bool:
     return ip is not None and ip in net
 
@@ -264,35 +224,18 @@ def _selected(
     settings: Settings,
     ask: Questions,
 ) -> WaysAndNotes:
-    """The network that the peer's traffic selector names."""
-    net = event.peer_selector.network
-    reason = _why_not_routed(event, ask)
-    if reason is None:
-        route = ConfiguredRoute(net)
-        way = _way(route, event, settings, ask)
-        return [way], []
-    hint = "add --route NET, or --no-routes"
-    note = f"no route made, as the selector {net} {reason}; {hint}"
-    return [], [note]
-
-
-def _why_not_routed(event: Event, ask: Questions) -> str | None:
-    """Why the peer's traffic selector makes no route by itself.
+    """The network that the peer's traffic selector names.
 
     Raises PlanError for one that no peer may choose.
     """
     net = event.peer_selector.network
-    if net.prefixlen == 0:
-        return "is everything"
-    if event.peer_selector.limited:
-        return "is limited by protocol or port"
-    if net.prefixlen < WIDEST:
-        return f"is wider than a /{WIDEST}"
-    forbidden = never(net)
-    if forbidden:
-        what = f"the peer's traffic selector {net} covers {forbidden} addresses"
-        raise PlanError(what, "correct remote_ts / rightsubnet")
-    harm = outside(net, event, ask)
-    if not harm:
-        return None
-    return f"contains {harm}"
+    packet = outer_packet(event, settings)
+    unrouted = automatic.by_itself(event, settings, packet, ask)
+    if unrouted is not None:
+        return [], [unrouted.note(net)]
+    way = _way(ConfiguredRoute(net), event, settings, ask)
+    wished = way.through("", None, settings.netns or "")
+    unrouted = automatic.beside_the_hosts(wished, settings, ask)
+    if unrouted is not None:
+        return [], [unrouted.note(net)]
+    return [way], []
