@@ -27,6 +27,10 @@ def networks(shortest: int) -> st.SearchStrategy[IPNetwork]:
     return st.builds(network, st.integers(0, (1 << 22) - 1), st.integers(shortest, 32))
 
 
+SETTINGS = [
+    Settings(metric=metric, table=table) for metric in (0, 50, 200) for table in (None, 100)
+]
+
 connected = st.builds(
     HostRoute,
     network=networks(12),
@@ -75,7 +79,7 @@ def wished(selector: IPNetwork, host: Host, settings: Settings) -> list[Route]:
     st.lists(connected, max_size=4),
     st.lists(networks(32), max_size=2),
     networks(8),
-    st.builds(Settings, metric=st.sampled_from([0, 50, 200]), table=st.sampled_from([None, 100])),
+    st.sampled_from(SETTINGS),
     st.data(),
 )
 def test_what_was_reachable_on_a_connected_network_stays_so(
