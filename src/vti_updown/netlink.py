@@ -126,14 +126,22 @@ class Socket:
 
         A change has none. Raises NetlinkError as the kernel refuses it.
         """
+        layout = type(message)
+        return [_decoded(layout, data) for data in self.raw(kind, message, flags)]
+
+    def raw(self, kind: int, message: Any, flags: int = 0) -> list[bytes]:
+        """Sends a request and returns the bytes of its replies, headers and all.
+
+        To decode a reply takes fifty times as long as to get it, and a host may have many routes.
+        """
         data = self._encoded(kind, message, flags)
         if flags & NLM_F_DUMP != NLM_F_DUMP:
             self._socket.sendto(data, (0, 0))
-            return list(self._replies(type(message), dump=False))
+            return list(self._replies(dump=False))
         for _ in range(DUMPS):
             self._interrupted = False
             self._socket.sendto(data, (0, 0))
-            replies = list(self._replies(type(message), dump=True))
+            replies = list(self._replies(dump=True))
             if not self._interrupted:
                 break
         return replies
@@ -149,7 +157,7 @@ class Socket:
         message.encode()
         return bytes(message.data)
 
-    def _replies(self, layout: Any, dump: bool) -> Iterator[Any]:
+    def _replies(self, dump: bool) -> Iterator[bytes]:
         while True:
             for kind, data in self._messages():
                 if kind == NLMSG_DONE:
@@ -157,9 +165,7 @@ class Socket:
                 if kind == NLMSG_ERROR:
                     _raise_error(data)
                     return
-                message = layout(data)
-                message.decode()
-                yield message
+                yield data
                 if not dump:
                     return
 
@@ -186,6 +192,12 @@ def _is_question(kind: int) -> bool:
     (rtnetlink.h).
     """
     return kind % 4 == RTM_GETLINK % 4
+
+
+def _decoded(layout: Any, data: bytes) -> Any:
+    message = layout(data)
+    message.decode()
+    return message
 
 
 def _raise_error(data: bytes) -> None:

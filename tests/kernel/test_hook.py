@@ -112,9 +112,8 @@ def test_peers_selector_is_routed_without_flags(machine):
     ("selector", "why"),
     [
         ("0.0.0.0/0", "is everything"),
-        ("192.168.0.2/32", "contains the peer's own address"),
         ("192.168.0.0/24", "contains the peer's own address"),
-        ("192.168.0.1/32", "contains our own address"),
+        ("192.168.0.0/31", "contains our own address"),
     ],
 )
 def test_a_selector_that_no_route_may_have_is_told(machine, selector, why):
@@ -132,6 +131,48 @@ def test_a_selector_that_contains_the_next_hop_gets_no_route(machine):
     lines = machine.up(PEER="203.0.113.9", PEER_CLIENT="192.168.0.254/32")
     assert machine.routes("vti1") == []
     assert "contains the next hop's address" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("selector", "why"),
+    [
+        ("10.1.0.128/25", "is part of 10.1.0.0/24, which the host routes by lan"),
+        ("10.5.0.0/16", "has a route by lan"),
+        ("10.5.7.0/24", "is part of 10.5.0.0/16, which the host routes by lan"),
+        ("10.1.0.1/32", "is our own address"),
+        ("172.16.0.0/12", "contains 172.16.0.9, a next hop of this host"),
+        ("224.0.0.5/32", "is multicast"),
+    ],
+)
+def test_a_peer_gets_nothing_that_the_host_routes(machine, selector, why):
+    """What is connected, the host's routes and its next hops stay as they are."""
+    machine.run("ip", "addr", "add", "10.1.0.1/24", "dev", "lan")
+    machine.run("ip", "route", "add", "10.5.0.0/16", "via", "10.1.0.254")
+    machine.run("ip", "route", "add", "10.6.0.0/16", "nexthop", "via", "10.1.0.254", "nexthop",
+                "via", "172.16.0.9", "dev", "lan", "onlink")  # fmt: skip
+    lines = machine.up(PEER_CLIENT=selector)
+    assert machine.routes("vti1") == []
+    assert f"no route made, as the selector {selector} {why}" in lines[1]
+
+
+def test_a_network_around_the_hosts_is_routed_again_and_again(machine):
+    """The host's own is more specific. A second up meets the first one's route, which is ours."""
+    machine.run("ip", "addr", "add", "10.1.0.1/24", "dev", "lan")
+    for number in (1, 2):
+        lines = machine.up(PEER_CLIENT="10.0.0.0/8", UNIQUEID=number)
+        assert len(lines) == 1
+        assert machine.routes("vti1") == ["10.0.0.0/8 proto 50 scope link src 10.3.0.1"]
+
+
+def test_a_look_up_has_source_and_mark_of_the_packets(machine):
+    """A rule of the user's for either leads to another uplink, which carries less."""
+    machine.run("ip", "route", "add", "192.168.0.2", "dev", "lan", "mtu", "1400", "table", "202")
+    for words in (("from", "192.168.0.1"), ("fwmark", "2")):
+        machine.run("ip", "rule", "add", "pref", "9", *words, "lookup", "202")
+        machine.up(PEER_CLIENT="10.2.0.0/16")
+        assert " mtu 1310 " in machine.run("ip", "link", "show", "vti1")
+        machine.down(PEER_CLIENT="10.2.0.0/16")
+        machine.run("ip", "rule", "del", "pref", "9")
 
 
 def test_a_selector_limited_to_a_port_gets_no_route(machine):

@@ -614,7 +614,8 @@ def test_release_of_a_tunnel_that_is_up_leaves_it_up(machine, capfd):
          "error: gw: the CHILD_SA has neither mark nor if_id\n"
          "error:   add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),
         ('[connection.gw]\nif_id = 4\nwhen_down = "block"', [],
-         "error: gw: there is no route to block; list its routes in the settings"),
+         "error: gw: when_down = block with routes = auto and a selector of everything blocks nothing\n"
+         'error:   list what to block, such as routes = ["0.0.0.0/0", "::/0"]'),
         ('[connection.gw]\nif_id = 4\nwhen_down = "block"\nroutes = ["0.0.0.0/0"]', [],
          "error: gw: 0.0.0.0/0 is a full tunnel, and the peer's address is not known; add remote to the settings"),
     ],

@@ -16,7 +16,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ from vti_updown.objects.link import Link
 from vti_updown.objects.mss import MssClamp
 from vti_updown.objects.object import HARMLESS, Applied, Foreign, Object, Outcome
 from vti_updown.objects.registry import Step, commands
-from vti_updown.objects.route import Route
+from vti_updown.objects.route import HostRoute, HostRoutes, OuterPacket, Route
 from vti_updown.objects.sysctl import Sysctl
 from vti_updown.records import references
 from vti_updown.records.late import LateEvents
@@ -101,8 +101,11 @@ class Host:
         self.vrfs: dict[str, int] = {}
         """The table of each VRF."""
         self.namespaces: set[str] = set()
+        self.networks: list[str] = []
+        """Networks that it is connected to by eth0."""
+        self.name_servers: list[str] = []
         self.routes: set[str] = set()
-        """Networks that it routes by eth0."""
+        """Networks that it routes by eth0 since a moment ago, so that a look did not see them."""
         self.charon_routes = False
         """Whether charon makes routes of its own (install_routes = yes)."""
         self.refuses: dict[str, int] = {}
@@ -151,6 +154,17 @@ class PaperObserve:
     def same_link(self, link: Link) -> Applied | None:
         return self._kernel.same_link(link)
 
+    def host_routes(self, network: Network, table: int) -> HostRoutes:
+        """The host's own namespace has its networks by eth0 in the main table, and no other."""
+        if self._netns or table != MAIN_TABLE:
+            return HostRoutes()
+        there = []
+        for text in self._kernel.host.networks:
+            other = ip_network(text)
+            if other.version == network.version and network.overlaps(other):
+                there.append(HostRoute(other, 0, "eth0", True))
+        return HostRoutes(tuple(there))
+
 
 class PaperLookup:
     """How the host routes a packet."""
@@ -158,10 +172,10 @@ class PaperLookup:
     def __init__(self, kernel: "PaperKernel") -> None:
         self._kernel = kernel
 
-    def path_mtu(self, _destination: IPAddress) -> int | None:
+    def path_mtu(self, _packet: OuterPacket) -> int | None:
         return self._kernel.host.path_mtu
 
-    def next_hop(self, _destination: IPAddress) -> IPAddress | None:
+    def next_hop(self, _packet: OuterPacket) -> IPAddress | None:
         hop = self._kernel.host.next_hop
         return None if hop is None else ip_address(hop)
 
@@ -173,6 +187,12 @@ class PaperLookup:
             if ip in network and not is_unfit(ip):
                 return ip
         return None
+
+    def is_own_address(self, ip: IPAddress) -> bool:
+        return str(ip) in self._kernel.host.addresses
+
+    def name_servers(self) -> tuple[IPAddress, ...]:
+        return tuple(map(ip_address, self._kernel.host.name_servers))
 
     def vrf_table(self, name: str) -> int | None:
         return self._kernel.host.vrfs.get(name)

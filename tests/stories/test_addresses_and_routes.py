@@ -138,6 +138,50 @@ def test_a_selector_around_the_peer_is_no_route(story: Story) -> None:
     """)
 
 
+def test_a_peer_gets_no_part_of_the_lan(story: Story) -> None:
+    """The peer narrowed its selector to half of it. A network around the LAN leaves it alone."""
+    story.host.networks = ["10.1.0.0/24"]
+    assert story.up(**{**SITE, "PEER_CLIENT": "10.1.0.128/25"}) == told("""
+        # no route made, as the selector 10.1.0.128/25 is part of 10.1.0.0/24, which the host routes by eth0
+        #   add --route NET, or --no-routes
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set vti1 up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.vti1.disable_policy=1
+        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2
+        log: gw: no route made, as the selector 10.1.0.128/25 is part of 10.1.0.0/24, which the host routes by eth0
+        log: gw:   add --route NET, or --no-routes
+    """)
+    assert story.up(**{**SITE, "PEER_CLIENT": "10.0.0.0/8", "UNIQUEID": 2}) == told("""
+        ip route add 10.0.0.0/8 dev vti1 proto 50
+        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.0.0.0/8
+    """)
+
+
+def test_a_name_server_alone_is_not_routed(story: Story) -> None:
+    """The host would ask the peer for every name. A network around it is routed."""
+    story.host.name_servers = ["10.2.0.53"]
+    assert story.up(**{**SITE, "PEER_CLIENT": "10.2.0.53/32"}) == told("""
+        # no route made, as the selector 10.2.0.53/32 is a name server of this host; add --route NET, or --no-routes
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set vti1 up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.vti1.disable_policy=1
+        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2
+        log: gw: no route made, as the selector 10.2.0.53/32 is a name server of this host; add --route NET, or --no-routes
+    """)
+
+
+def test_a_selector_of_multicast_is_no_error(story: Story) -> None:
+    """OSPF needs it. The link is there, and nobody is told to make a route."""
+    assert story.up(**{**SITE, "PEER_CLIENT": "224.0.0.5/32"}) == told("""
+        # no route made, as the selector 224.0.0.5/32 is multicast
+        ip link add vti1 group 1987313665 type vti local 192.168.0.1 remote 192.168.0.2 okey 2 ikey 2
+        ip link set vti1 up mtu 1406 alias 'vti-updown gw'
+        sysctl -w net.ipv4.conf.vti1.disable_policy=1
+        log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2
+        log: gw: no route made, as the selector 224.0.0.5/32 is multicast
+    """)
+
+
 def test_a_selector_limited_to_a_port_is_no_route(story: Story) -> None:
     """No route can say TCP or a port."""
     assert story.up(PEER_CLIENT="10.2.0.0/16", PEER_PROTOCOL=6, PEER_PORT=443) == told("""

@@ -311,12 +311,14 @@ def test_mobike_moves_host_to_host_from_ipv4_to_ipv6(story: Story) -> None:
     before = {**host, "MY_CLIENT": "192.168.0.1/32", "PEER_CLIENT": "192.168.0.2/32"}
     after = {**host, **OVER_IPV6, "MY_CLIENT": "2001:db8::1/128", "PEER_CLIENT": "2001:db8::2/128"}
     assert story.event("up-host", **before) == told("""
-        # no route made, as the selector 192.168.0.2/32 contains the peer's own address; add --route NET, or --no-routes
+        # no route made, as the selector 192.168.0.2/32 is the peer's own address
+        #   leave mark or if_id out of a CHILD_SA for the peer itself
         ip link add xfrm42 group 1987313665 type xfrm if_id 0x2a
         ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1
         log: gw: xfrm42 up, 192.168.0.1 → 192.168.0.2, if_id 42
-        log: gw: no route made, as the selector 192.168.0.2/32 contains the peer's own address; add --route NET, or --no-routes
+        log: gw: no route made, as the selector 192.168.0.2/32 is the peer's own address
+        log: gw:   leave mark or if_id out of a CHILD_SA for the peer itself
     """)
     assert story.event("down-host-v6", **after) == told("""
         ip link del xfrm42

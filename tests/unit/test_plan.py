@@ -10,7 +10,7 @@ from vti_updown.event import parse
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
 from vti_updown.objects.mss import CHOSEN, FROM_CHOSEN_MTU, MssClamp
-from vti_updown.objects.route import Route
+from vti_updown.objects.route import HostRoute, HostRoutes, OuterPacket, Route
 from vti_updown.objects.rule import Rule
 from vti_updown.objects.sysctl import Sysctl
 from vti_updown.settings.lists import ConfiguredRoute, InnerAddress
@@ -24,12 +24,14 @@ NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", 
 class Answers(Questions):
     """The questions, answered by hand."""
 
-    def __init__(self, source, hop, held, path_mtu, has_rule=True):
+    def __init__(self, source, hop, held, path_mtu, *, host=None, has_rule=True):
         self._has_rule = has_rule
         self._source = source
         self._hop = hop
         self._held = held
         self._path_mtu = path_mtu
+        self._host = host or {}
+        self.packets = []
 
     def link_name(self, link, defaults, chosen):
         return LinkName(chosen or next(iter(defaults)))
@@ -37,17 +39,30 @@ class Answers(Questions):
     def source(self, link_key, network):
         return self._source and ip_address(self._source)
 
-    def next_hop(self, destination):
+    def next_hop(self, packet):
+        self.packets.append(packet)
         return self._hop and ip_address(self._hop)
 
     def our_address(self, link_key, ip):
         return self._held
 
-    def path_mtu(self, destination):
+    def path_mtu(self, packet):
+        self.packets.append(packet)
         return self._path_mtu
 
     def has_rule_to(self, table, family):
         return self._has_rule
+
+    def host_routes(self, route):
+        there = self._host.get((route.netns, route.table), HostRoutes())
+        about = [one for one in there.routes if one.network.overlaps(route.destination)]
+        return there._replace(routes=tuple(about))
+
+    def is_own_address(self, ip):
+        return str(ip) in self._host.get("addresses", ())
+
+    def name_servers(self):
+        return tuple(map(ip_address, self._host.get("name servers", ())))
 
     def vrf_table(self, name):
         return 100
@@ -64,9 +79,10 @@ def wishes(
     held=None,
     *,
     path_mtu=None,
+    host=None,
     **changed,
 ):
-    answers = Answers(source, hop, held, path_mtu)
+    answers = Answers(source, hop, held, path_mtu, host=host)
     return plan(parse(environment(verb, **changed)), settings, answers)
 
 
@@ -191,21 +207,40 @@ def test_a_local_selector_of_everything_asks_for_no_source():
     [
         "127.0.0.0/8",
         "127.1.0.0/16",
-        "224.0.0.0/8",
-        "224.1.0.0/16",
         "0.0.0.0/8",
         "255.255.255.255/32",
     ],
 )
 def test_a_selector_that_is_never_unicast_fails_the_event(net):
-    """No peer may have loopback or multicast routed."""
+    """No peer may have loopback or broadcast routed."""
     assert "covers" in refused(PEER_CLIENT=net)
 
 
-@pytest.mark.parametrize("net", ["::/8", "::1/128", "ff00::/8", "ff02::/16", "::ffff:0:0/96"])
+@pytest.mark.parametrize("net", ["::/16", "::1/128", "::ffff:0:0/96"])
 def test_an_ipv6_selector_that_is_never_unicast_fails_too(net):
     """The list has both families."""
     assert "covers" in refused(verb="up-client-v6", PEER_CLIENT=net)
+
+
+@pytest.mark.parametrize(
+    ("net", "what"),
+    [
+        ("224.0.0.0/4", "multicast"),
+        ("224.0.0.5/32", "multicast"),
+        ("ff00::/8", "multicast"),
+        ("169.254.21.0/30", "link-local"),
+        ("fe80::/64", "link-local"),
+    ],
+)
+@pytest.mark.parametrize("limit", [{}, {"PEER_PROTOCOL": "58"}])
+def test_a_selector_of_one_link_is_fine_and_makes_no_route(net, what, limit):
+    """Routing daemons need such a selector. No advice leads to a route, which would be wrong."""
+    verb = "up-client-v6" if ":" in net else "up-client"
+    made = wishes(verb=verb, PEER_CLIENT=net, **limit)
+    assert len(of(Link, made)) == 1
+    assert of(Route, made) == []
+    why = "is limited by protocol or port" if limit else f"is {what}"
+    assert made.notes == (f"no route made, as the selector {net} {why}",)
 
 
 def test_a_selector_of_everything_is_fine_and_makes_no_route():
@@ -225,6 +260,141 @@ def test_a_peer_that_narrows_everything_to_halves_gets_no_route(net):
     assert made.notes == (
         f"no route made, as the selector {net} is wider than a /8; add --route NET, or --no-routes",
     )
+
+
+@pytest.mark.parametrize(
+    ("net", "widest"),
+    [("fc00::/7", 8), ("2000::/4", 16), ("2000::/15", 16), ("fe00::/9", 16), ("::/8", 16)],
+)
+def test_ipv6_has_a_width_of_its_own(net, widest):
+    """A /8 of IPv6 is more than all that is in use of it."""
+    made = wishes(verb="up-client-v6", PEER_CLIENT=net)
+    assert of(Route, made) == []
+    assert f"is wider than a /{widest}; add --route NET" in made.notes[0]
+
+
+@pytest.mark.parametrize("net", ["fd00::/8", "2001::/16", "64:ff9b::/96", "2002:a00::/24"])
+def test_an_ipv6_network_of_a_site_is_routed(net):
+    """NAT64 and 6to4 may well be behind a tunnel."""
+    (route,) = of(Route, wishes(verb="up-client-v6", PEER_CLIENT=net))
+    assert str(route.destination) == net
+
+
+@pytest.mark.parametrize(
+    ("net", "why"),
+    [
+        ("240.0.0.0/8", "covers reserved addresses"),
+        ("192.0.0.0/8", "covers protocol addresses"),
+        ("169.0.0.0/8", "covers link-local addresses"),
+        ("100::/64", "covers discard-only addresses"),
+    ],
+)
+def test_a_special_network_is_not_routed_by_itself(net, why):
+    """RFC 6890 lists them."""
+    verb = "up-client-v6" if ":" in net else "up-client"
+    made = wishes(verb=verb, PEER_CLIENT=net)
+    assert of(Route, made) == []
+    assert f" {why}; add --route NET" in made.notes[0]
+
+
+ETH0 = HostRoute(ip_network("192.168.7.0/24"), 0, "eth0", is_connected=True)
+ETH0_TOLD = "which the host routes by eth0"
+
+
+def main(*routes, next_hops=(), table=254, netns=""):
+    """A host with these routes in one table."""
+    there = HostRoutes(routes, tuple(map(ip_address, next_hops)))
+    return {(netns, table): there}
+
+
+@pytest.mark.parametrize(
+    ("net", "host", "why"),
+    [
+        ("192.168.7.128/25", main(ETH0), f"is part of 192.168.7.0/24, {ETH0_TOLD}"),
+        ("192.168.7.0/24", main(ETH0), "has a route by eth0"),
+        ("10.0.0.0/8", main(next_hops=["10.9.9.9"]), "contains 10.9.9.9, a next hop of this host"),
+        ("10.3.0.9/32", {"addresses": ["10.3.0.9"]}, "is our own address"),
+        ("10.3.0.9/32", {"name servers": ["10.3.0.9"]}, "is a name server of this host"),
+    ],
+)
+def test_an_automatic_route_takes_nothing_from_the_host(net, host, why):
+    """The peer chose it. What the settings list is done."""
+    made = wishes(host=host, PEER_CLIENT=net)
+    assert of(Route, made) == []
+    assert f"the selector {net} {why}" in made.notes[0]
+    listed = Settings(routes=(ConfiguredRoute(ip_network(net)),))
+    assert len(of(Route, wishes(listed, host=host, PEER_CLIENT=net))) == 1
+
+
+@pytest.mark.parametrize(
+    ("net", "host"),
+    [
+        ("192.168.0.0/16", main(ETH0)),
+        ("192.168.0.0/16", main(ETH0, next_hops=["192.168.7.254"])),
+        ("10.3.0.0/24", {"name servers": ["10.3.0.9"]}),
+        ("10.3.0.0/24", {"addresses": ["10.3.0.9"]}),
+        ("10.3.0.0/24", main(ETH0._replace(network=ip_network("0.0.0.0/1")))),
+    ],
+)
+def test_a_wider_network_than_the_hosts_is_routed(net, host):
+    """The longer prefix wins. A default route is there for what nothing else knows."""
+    made = wishes(host=host, PEER_CLIENT=net, ME="10.9.9.9", PEER="10.9.9.8")
+    assert [str(one.destination) for one in of(Route, made)] == [net]
+
+
+def test_a_route_with_a_worse_metric_stands_behind_the_hosts():
+    """So a tunnel may be the way out when a line fails."""
+    host = main(ETH0._replace(metric=20))
+    for metric, count in ((20, 0), (21, 1), (0, 0)):
+        made = wishes(Settings(metric=metric), host=host, PEER_CLIENT="192.168.7.0/24")
+        assert len(of(Route, made)) == count
+
+
+def test_a_table_of_its_own_may_come_before_the_main_one():
+    """There the host's more specific routes would be hidden."""
+    made = wishes(Settings(table=100), host=main(ETH0), PEER_CLIENT="192.168.4.0/22")
+    assert of(Route, made) == []
+    made = wishes(Settings(table=100), host=main(ETH0), PEER_CLIENT="10.2.0.0/16")
+    assert [one.table for one in of(Route, made)] == [100]
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [(Settings(vrf="blue"), {"table": 100}), (Settings(netns="office"), {"netns": "office"})],
+)
+def test_a_vrf_and_a_namespace_have_routes_of_their_own(settings, place):
+    """The host's own do not matter there."""
+    net = "192.168.7.0/25"
+    assert len(of(Route, wishes(settings, host=main(ETH0), PEER_CLIENT=net))) == 1
+    assert of(Route, wishes(settings, host=main(ETH0, **place), PEER_CLIENT=net)) == []
+
+
+def test_the_peers_own_address_has_another_remedy():
+    """A route for it would send the tunnel's own packets into the tunnel."""
+    (note,) = wishes(PEER_CLIENT="192.168.0.2/32").notes
+    assert note.endswith("; leave mark or if_id out of a CHILD_SA for the peer itself")
+
+
+def test_a_block_of_everything_must_be_asked_for():
+    """No route is made by itself, so nothing would be blocked."""
+    assert "blocks nothing; list what to block" in refused(settings=Settings(when_down="block"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "source", "mark"),
+    [
+        ({}, "192.168.0.1", 2),
+        ({"MARK_IN": None, "MARK_OUT": None, "IF_ID_OUT": "4"}, "192.168.0.1", 0),
+        ({"IF_ID_OUT": "4"}, "192.168.0.1", 0),
+        ({"ME": "0.0.0.0"}, None, 2),
+    ],
+)
+def test_a_look_up_is_made_as_the_packet_will_be_sent(changed, source, mark):
+    """A VTI's packets have its outbound mark, and those of an XFRM interface have none."""
+    answers = Answers(None, None, None, 1500)
+    plan(parse(environment("up-client", PEER_CLIENT="10.2.0.0/16", **changed)), Settings(), answers)
+    packet = OuterPacket(ip_address("192.168.0.2"), source and ip_address(source), mark)
+    assert set(answers.packets) == {packet}
 
 
 EVERYTHING = Settings(

@@ -103,6 +103,8 @@ FORMS = [
      (InnerAddress(interface("10.3.0.1/32")), InnerAddress(interface("fd00::1/64")))),
     ("address", '"169.254.21.2 peer 169.254.21.1"', ["--address", "169.254.21.2 peer 169.254.21.1"],
      (InnerAddress(interface("169.254.21.2/32"), ip("169.254.21.1")),)),
+    ("address", '"169.254.21.2 peer 169.254.21.1/32"', ["--address", "169.254.21.2 peer 169.254.21.1/32"],
+     (InnerAddress(interface("169.254.21.2/32"), ip("169.254.21.1")),)),
     ("address", '"10.0.0.0/31"', ["--address", "10.0.0.0/31"], (InnerAddress(interface("10.0.0.0/31")),)),
     ("address", '"10.3.0.1/32"', ["--address", "10.3.0.1/32"], (InnerAddress(interface("10.3.0.1/32")),)),
     ("address", '"169.254.21.1 peer 169.254.21.2"', ["--address", "169.254.21.1 peer 169.254.21.2"],

@@ -7,6 +7,7 @@ from ..kernel import namespace
 from ..kernel.kernel import Kernel
 from ..objects.address import Address
 from ..objects.link import Link
+from ..objects.route import HostRoutes, OuterPacket, Route
 from ..records import matching
 from ..records.matching import Caller
 from ..records.records import Records
@@ -121,8 +122,18 @@ class Ask(Questions):
 
         return self._kernel.lookup.source(network, is_of_another_tunnel)
 
-    def next_hop(self, destination: IPAddress) -> IPAddress | None:
-        return self._kernel.lookup.next_hop(destination)
+    def next_hop(self, packet: OuterPacket) -> IPAddress | None:
+        return self._kernel.lookup.next_hop(packet)
+
+    def host_routes(self, route: Route) -> HostRoutes:
+        observe = self._kernel.observe(route.netns)
+        return observe.host_routes(route.destination, route.table)
+
+    def is_own_address(self, ip: IPAddress) -> bool:
+        return self._kernel.lookup.is_own_address(ip)
+
+    def name_servers(self) -> tuple[IPAddress, ...]:
+        return self._kernel.lookup.name_servers()
 
     def our_address(self, link_key: str, ip: IPAddress) -> Address | None:
         on_link = self._applied.beside([link_key], ())
@@ -133,8 +144,8 @@ class Ask(Questions):
                 return applied
         return None
 
-    def path_mtu(self, destination: IPAddress) -> int | None:
-        return self._kernel.lookup.path_mtu(destination)
+    def path_mtu(self, packet: OuterPacket) -> int | None:
+        return self._kernel.lookup.path_mtu(packet)
 
     def has_rule_to(self, table: int, family: int) -> bool:
         return self._kernel.lookup.has_rule_to(table, family)

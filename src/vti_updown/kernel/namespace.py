@@ -81,6 +81,10 @@ class Namespace:
         """All objects of a kind, or those that the message asks for."""
         return self.request(kind, wanted, NLM_F_DUMP)
 
+    def raw_dump(self, kind: int, wanted: Any) -> list[bytes]:
+        """The same, not decoded."""
+        return self.socket.raw(kind, wanted, NLM_F_DUMP)
+
     def link(self, name_or_index: str | int | None) -> Any | None:
         """The message of a link, by its name or its ifindex; None where it is not there.
 

@@ -9,11 +9,13 @@ protocol number: what is on its links is its own, and so is what is on none.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..addresses import IPNetwork
 from ..netlink import RTM_GETLINK
 from ..objects.link import IFF_UP, Link, ifinfmsg, read_link, underlying
 from ..objects.object import Applied, LinkThere, Object
 from ..objects.registry import PLACED
-from .lookup import Lookup
+from ..objects.route import HostRoutes
+from .lookup import Lookup, host_routes
 from .namespace import OWN, Namespace
 
 
@@ -130,6 +132,12 @@ class Observe:
     def _master(self, told: Any) -> str:
         """The name of the VRF that a link belongs to; empty for none."""
         return self.namespace.ifname(told.get_attr("IFLA_MASTER"))
+
+    # What is not ours
+
+    def host_routes(self, network: IPNetwork, table: int) -> HostRoutes:
+        """What a table of this namespace says of a network."""
+        return host_routes(self.namespace, network, table)
 
     # All of ours
 

@@ -33,7 +33,7 @@ NO_LINK = ""
 """The link of a route that leads nowhere: unreachable, or one that throws."""
 
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
-RTN_UNICAST, RTN_UNREACHABLE, RTN_THROW = 1, 7, 9
+RTN_UNICAST, RTN_LOCAL, RTN_UNREACHABLE, RTN_THROW = 1, 2, 7, 9
 _WORDS = {RTN_UNREACHABLE: "unreachable", RTN_THROW: "throw"}
 """What `ip route` calls the types of route that lead nowhere."""
 LARGEST_TABLE_IN_HEADER = 255
@@ -64,11 +64,43 @@ class rtmsg(nlmsg):  # type: ignore[misc]
         (7, "RTA_PREFSRC", "cdata"),
         (8, "RTA_METRICS", "metrics"),
         (15, "RTA_TABLE", "uint32"),
+        (16, "RTA_MARK", "uint32"),
+        (27, "RTA_IP_PROTO", "uint8"),
+        (28, "RTA_SPORT", "be16"),
+        (29, "RTA_DPORT", "be16"),
     )
 
     class metrics(nla):  # type: ignore[misc]
         __slots__ = ()
         nla_map = ((2, "RTAX_MTU", "uint32"),)
+
+
+class OuterPacket(NamedTuple):
+    """A packet of a tunnel's outside, as far as its way depends on it."""
+
+    destination: IPAddress
+    source: IPAddress | None = None
+    mark: int = 0
+
+
+class HostRoute(NamedTuple):
+    """A route that the host has, and that is not ours."""
+
+    network: IPNetwork
+    metric: int
+    by: str
+    """The link that it leads to."""
+    is_connected: bool
+    """Whether its network is on that link, without a gateway."""
+
+
+class HostRoutes(NamedTuple):
+    """What a table of the host says of a network."""
+
+    routes: tuple[HostRoute, ...] = ()
+    """Those that have an address in common with it."""
+    next_hops: tuple[IPAddress, ...] = ()
+    """The gateways within the network, of any route."""
 
 
 class RouteFields(NamedTuple):

@@ -154,7 +154,7 @@ def addresses(value: object) -> tuple[InnerAddress, ...]:
 
 
 def _inner_address(value: object) -> InnerAddress:
-    """`ADDRESS`, `ADDRESS/PREFIX`, or `ADDRESS peer ADDRESS` with no prefix (ip-address(8))."""
+    """`ADDRESS`, `ADDRESS/PREFIX`, or `ADDRESS peer ADDRESS` for two hosts (ip-address(8))."""
     words = value.split() if isinstance(value, str) else []
     match words:
         case [own, "peer", peer]:
@@ -164,11 +164,14 @@ def _inner_address(value: object) -> InnerAddress:
 
 def _point_to_point(value: object, own_word: str, peer_word: str) -> InnerAddress:
     own = values.interface(own_word)
-    peer = values.one_address(peer_word)
+    peer_base, slash, peer_prefix = peer_word.partition("/")
+    peer = values.one_address(peer_base)
     if own.version != peer.version or own.ip == peer or peer.is_unspecified:
         hint = "write ADDRESS peer ADDRESS"
         raise InvalidValue(value, " needs two addresses of one family", hint)
-    if own.network.num_addresses > 1:
+    # `ip addr` prints the peer as a host: 169.254.21.1/32.
+    has_prefix = slash and peer_prefix != str(peer.max_prefixlen)
+    if has_prefix or own.network.num_addresses > 1:
         raise InvalidValue(value, " has a prefix and a peer", "leave one of the two out")
     return InnerAddress(own, peer)
 

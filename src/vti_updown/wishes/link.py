@@ -9,6 +9,7 @@ from ..event import Event, Mark
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.link_kinds import LINK_KINDS, LinkKind
+from ..objects.route import OuterPacket
 from ..settings.table import AUTO, Settings, fill_in
 from ..text import NOTHING_TO_DO, shown
 from .mtu import inner_mtu
@@ -247,21 +248,47 @@ def _mtu(event: Event, settings: Settings, ask: Questions) -> int:
     """The MTU in bytes. 0 if the path is not known, so that the kernel chooses."""
     mtu = settings.mtu
     if mtu is None:
-        return _path_mtu(event.peer, ask)
+        return _path_mtu(event, settings, ask)
     if event.family == 6 and mtu < IPV6_MIN_MTU:
         what = f"mtu = {mtu} is too small for IPv6"
         raise PlanError(what, f"make it {IPV6_MIN_MTU} or more")
     return mtu
 
 
-def _path_mtu(peer: IPAddress | None, ask: Questions) -> int:
+def _path_mtu(event: Event, settings: Settings, ask: Questions) -> int:
     """The MTU for the path to the peer, as it is now. 0 if it is not known."""
-    if peer is None or peer.is_unspecified:
+    packet = outer_packet(event, settings)
+    if packet is None:
         return 0
-    path = ask.path_mtu(peer)
+    path = ask.path_mtu(packet)
     if path is None:
         return 0
-    return inner_mtu(path, peer.version)
+    return inner_mtu(path, packet.destination.version)
+
+
+def outer_packet(event: Event, settings: Settings) -> OuterPacket | None:
+    """A packet to the peer as the tunnel sends it. None if the peer's address is not known."""
+    peer = event.peer
+    if peer is None or peer.is_unspecified:
+        return None
+    source = event.me
+    if source is not None and (source.is_unspecified or source.version != peer.version):
+        source = None
+    return OuterPacket(peer, source, _mark_of_outer_packets(event, settings))
+
+
+def _mark_of_outer_packets(event: Event, settings: Settings) -> int:
+    """A VTI's packets have its outbound mark when they are routed. An XFRM interface has none.
+
+    See vti_tunnel_xmit() in net/ipv4/ip_vti.c.
+    """
+    chosen = LINK_KINDS.get(settings.kind)
+    keyed_by_if_id = _if_ids(event, settings).given
+    if chosen is not None:
+        keyed_by_if_id = chosen.keyed_by == "if_id"
+    if keyed_by_if_id:
+        return 0
+    return _marks(event, settings).out
 
 
 # The name

@@ -17,8 +17,8 @@ from ..objects.rule import Rule
 from ..objects.sysctl import DISABLE_POLICY, Sysctl
 from ..settings.lists import InnerAddress
 from ..settings.table import Settings
+from . import automatic, routes
 from . import link as link_wishes
-from . import routes
 from .mtu import mss_of
 from .questions import PlanError, Questions
 
@@ -160,11 +160,12 @@ def _virtual_ips(
     if settings.address is not None:
         return []
     ips = [ip for ip in event.virtual_ips if ip.version == event.family]
+    packet = link_wishes.outer_packet(event, settings)
     for ip in ips:
         alone = ip_network(ip)
-        harm = routes.never(alone)
+        harm = automatic.never(alone)
         if not harm:
-            harm = routes.outside(alone, event, ask)
+            harm = automatic.outside(alone, event, packet, ask)
         if harm:
             what = f"the peer gave the virtual IP {ip}, which is {harm}"
             raise PlanError(what, "correct the peer's address pool")

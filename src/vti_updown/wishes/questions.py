@@ -7,6 +7,7 @@ from ..addresses import IPAddress, IPNetwork
 from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
+from ..objects.route import HostRoutes, OuterPacket, Route
 from ..text import Refusal
 
 
@@ -46,16 +47,31 @@ class Questions(ABC):
         """
 
     @abstractmethod
-    def next_hop(self, destination: IPAddress) -> IPAddress | None:
-        """The gateway on the way to an address."""
+    def next_hop(self, packet: OuterPacket) -> IPAddress | None:
+        """The gateway that a packet of the tunnel takes."""
+
+    @abstractmethod
+    def host_routes(self, route: Route) -> HostRoutes:
+        """What the host routes in a route's table and namespace, as far as it is about its network.
+
+        Routes of ours, and those through our links, are not the host's.
+        """
+
+    @abstractmethod
+    def is_own_address(self, ip: IPAddress) -> bool:
+        """Whether packets to an address stay on this host."""
+
+    @abstractmethod
+    def name_servers(self) -> tuple[IPAddress, ...]:
+        """The addresses that this host asks for names."""
 
     @abstractmethod
     def our_address(self, link_key: str, ip: IPAddress) -> Address | None:
         """The address of this link that we have put there ourselves, if it is this one."""
 
     @abstractmethod
-    def path_mtu(self, destination: IPAddress) -> int | None:
-        """Bytes that a packet to an address may have. None if it cannot be reached."""
+    def path_mtu(self, packet: OuterPacket) -> int | None:
+        """Bytes that a packet of the tunnel may have. None if it reaches nobody."""
 
     @abstractmethod
     def has_rule_to(self, table: int, family: int) -> bool:

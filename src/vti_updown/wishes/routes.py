@@ -1,7 +1,8 @@
 """Which routes and rules an event asks for.
 
-Networks that the peer chose are looked at closely, those of the settings are not. A full tunnel is
-everything, or contains the peer. It has two tables of its own, and rules (see `rules`).
+Networks that the peer chose are looked at closely (see `automatic`), those of the settings are not.
+A full tunnel is everything, or contains the peer. It has two tables of its own, and rules (see
+`rules`).
 """
 
 from ipaddress import ip_network
@@ -15,6 +16,8 @@ from ..objects.route import DEFAULT_METRIC, NO_LINK, Route
 from ..objects.rule import FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_TO_TBL, Rule
 from ..settings.lists import ConfiguredRoute
 from ..settings.table import Settings
+from . import automatic
+from .link import outer_packet
 from .questions import PlanError, Questions
 
 FULL_METRIC = 1 << 31
@@ -29,19 +32,6 @@ HALF = 1
 """The prefix of 0.0.0.0/1 and 128.0.0.0/1, which others write instead of a default route."""
 BEHIND = 4
 """How far behind the first rule of full tunnels the user's own rules begin."""
-WIDEST = 8
-"""No site's network has a shorter prefix. A peer may narrow 0.0.0.0/0 to two halves."""
-
-NEVER_UNICAST = {
-    "unspecified": ("0.0.0.0/8", "::/128"),
-    "loopback": ("127.0.0.0/8", "::1/128", "::ffff:0:0/96"),
-    "multicast": ("224.0.0.0/4", "ff00::/8"),
-    "broadcast": ("255.255.255.255/32",),
-}
-"""What no peer may hand out or have routed.
-
-A network must not overlap any of these: `is_loopback` and its like see its first address only.
-"""
 
 
 class Way(NamedTuple):
@@ -193,36 +183,6 @@ def aside(event: Event, settings: Settings) -> list[Route]:
     ]
 
 
-def never(net: IPNetwork) -> str | None:
-    """What in the network is no host's address."""
-    for what, networks in NEVER_UNICAST.items():
-        for text in networks:
-            other = ip_network(text)
-            if other.version != net.version:
-                continue
-            if other.overlaps(net):
-                return what
-    return None
-
-
-def outside(
-    net: IPNetwork,
-    event: Event,
-    ask: Questions,
-) -> str | None:
-    """What in the network must be reached outside the tunnel."""
-    if _is_in(event.peer, net):
-        return "the peer's own address"
-    if _is_in(event.me, net):
-        return "our own address"
-    if event.peer is None:
-        return None
-    hop = ask.next_hop(event.peer)
-    if _is_in(hop, net):
-        return "the next hop's address"
-    return None
-
-
 def _is_in(ip: IPAddress | None, net: IPNetwork) -> bool:
     return ip is not None and ip in net
 
@@ -330,34 +290,18 @@ def _selected(
     settings: Settings,
     ask: Questions,
 ) -> WaysAndNotes:
-    """The network that the peer's traffic selector names."""
-    net = event.peer_selector.network
-    reason = _why_not_routed(event, ask)
-    if reason is None:
-        route = ConfiguredRoute(net)
-        return _ways_of(route, event, settings, ask), []
-    hint = "add --route NET, or --no-routes"
-    note = f"no route made, as the selector {net} {reason}; {hint}"
-    return [], [note]
-
-
-def _why_not_routed(event: Event, ask: Questions) -> str | None:
-    """Why the peer's traffic selector makes no route by itself.
+    """The network that the peer's traffic selector names.
 
     Raises PlanError for one that no peer may choose.
     """
     net = event.peer_selector.network
-    if net.prefixlen == 0:
-        return "is everything"
-    if event.peer_selector.limited:
-        return "is limited by protocol or port"
-    if net.prefixlen < WIDEST:
-        return f"is wider than a /{WIDEST}"
-    forbidden = never(net)
-    if forbidden:
-        what = f"the peer's traffic selector {net} covers {forbidden} addresses"
-        raise PlanError(what, "correct remote_ts / rightsubnet")
-    harm = outside(net, event, ask)
-    if not harm:
-        return None
-    return f"contains {harm}"
+    packet = outer_packet(event, settings)
+    unrouted = automatic.by_itself(event, settings, packet, ask)
+    if unrouted is not None:
+        return [], [unrouted.note(net)]
+    (way,) = _ways_of(ConfiguredRoute(net), event, settings, ask)
+    wished = way.through("", None, settings.netns or "")
+    unrouted = automatic.beside_the_hosts(wished, settings, ask)
+    if unrouted is not None:
+        return [], [unrouted.note(net)]
+    return [way], []
