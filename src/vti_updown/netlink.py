@@ -13,6 +13,7 @@ import importlib.machinery
 import importlib.util
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterable, Iterator
 from types import ModuleType
@@ -53,6 +54,8 @@ RTM_GETNSID = 90
 SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
 SO_NETNS_COOKIE = 71
+NLMSGHDR = struct.Struct("=IHHI")
+"""Length, type, flags and sequence number."""
 REPLY_BYTES = 1 << 17
 DUMPS = 5
 """How often a dump is tried that others' changes interrupt, so that it may lack what is there
@@ -132,7 +135,7 @@ class Socket:
     def raw(self, kind: int, message: Any, flags: int = 0) -> list[bytes]:
         """Sends a request and returns the bytes of its replies, headers and all.
 
-        To decode a reply takes fifty times as long as to get it, and a host may have many routes.
+        To decode a reply takes much longer than to get it, and a host may have many routes.
         """
         data = self._encoded(kind, message, flags)
         if flags & NLM_F_DUMP != NLM_F_DUMP:
@@ -175,13 +178,14 @@ class Socket:
         Each begins with a struct nlmsghdr: length, type, flags, sequence number (netlink.h).
         """
         datagram = self._socket.recv(REPLY_BYTES)
-        while datagram:
-            length = _number(datagram[0:4])
-            if _number(datagram[8:12]) == self._sequence:
-                if _number(datagram[6:8]) & NLM_F_DUMP_INTR:
+        start = 0
+        while start < len(datagram):
+            length, kind, flags, sequence = NLMSGHDR.unpack_from(datagram, start)
+            if sequence == self._sequence:
+                if flags & NLM_F_DUMP_INTR:
                     self._interrupted = True
-                yield _number(datagram[4:6]), datagram[:length]
-            datagram = datagram[_aligned(length) :]
+                yield kind, datagram[start : start + length]
+            start += _aligned(length)
 
     def close(self) -> None:
         self._socket.close()
@@ -207,10 +211,6 @@ def _raise_error(data: bytes) -> None:
     number = -message["error"]
     if number:
         raise NetlinkError(number, message.get_attr("NLMSGERR_ATTR_MSG") or os.strerror(number))
-
-
-def _number(raw: bytes) -> int:
-    return int.from_bytes(raw, sys.byteorder)
 
 
 def _aligned(length: int) -> int:

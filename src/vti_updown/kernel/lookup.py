@@ -46,6 +46,7 @@ RESOLV_CONF_BYTES = 1 << 16
 RTMSG, RTMSG_END = struct.Struct("=16xBBxxxBxBI"), 28
 """The family, the length of the prefix, the protocol, the type and the flags."""
 RTATTR = struct.Struct("=HH")
+TABLE_BYTES = 4
 RTNEXTHOP = struct.Struct("=HBBi")
 RTM_F_CLONED = 0x200
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH = 1, 4, 5, 6, 9
@@ -272,7 +273,7 @@ def host_routes(
 class _HostRoutes:
     """Reads the messages of a table's routes, which may be thousands.
 
-    So nothing is decoded but what is needed, and most are done with after one comparison.
+    So nothing is decoded but what is needed, and what many have in common is read once.
     """
 
     def __init__(
@@ -285,6 +286,10 @@ class _HostRoutes:
         self._network = network
         self._number = int(network.network_address)
         self._table = table
+        length = RTATTR.size + network.max_prefixlen // 8
+        self._dst = RTATTR.pack(length, RTA_DST)
+        """How the attribute of a route's network begins."""
+        self._seen: set[bytes] = set()
         self._hops: dict[Hop, None] = {}
         self._ours: dict[int, bool] = {}
         self._has_part = False
@@ -297,15 +302,30 @@ class _HostRoutes:
             return
         if family != AF[self._network.version]:
             return
-        attributes = _attributes(data, RTMSG_END)
-        if _int(attributes.get(RTA_TABLE)) != self._table:
-            return  # Linux before 4.20 tells of all tables.
-        hops = list(_hops(attributes))
-        for hop in hops:
-            self._hops[hop] = None
-        raw = attributes.get(RTA_DST, b"")
+        raw, rest = self._split(data)
+        if rest not in self._seen:
+            self._seen.add(rest)
+            self._read_hops(rest)
         if self._overlaps(raw, prefixlen):
-            self._add(raw, prefixlen, attributes, hops)
+            self._add(raw, prefixlen, _attributes(rest))
+
+    def _split(self, data: bytes) -> tuple[bytes, bytes]:
+        """The bytes of the network, and the other attributes, which many routes have in common.
+
+        The kernel puts the network behind the table. A default route has none.
+        """
+        start = RTMSG_END + RTATTR.size + TABLE_BYTES
+        end = start + len(self._dst)
+        if data[start:end] != self._dst:
+            attributes = _attributes(data[RTMSG_END:])
+            return attributes.get(RTA_DST, b""), data[RTMSG_END:]
+        behind = end + self._network.max_prefixlen // 8
+        return data[end:behind], data[RTMSG_END:start] + data[behind:]
+
+    def _read_hops(self, rest: bytes) -> None:
+        attributes = _attributes(rest)
+        if _int(attributes.get(RTA_TABLE)) == self._table:
+            self._hops.update(dict.fromkeys(_hops(attributes)))
 
     def _overlaps(self, raw: bytes, prefixlen: int) -> bool:
         """Whether the shorter of the two prefixes is that of both networks."""
@@ -318,8 +338,10 @@ class _HostRoutes:
         raw: bytes,
         prefixlen: int,
         attributes: Attributes,
-        hops: list[Hop],
     ) -> None:
+        if _int(attributes.get(RTA_TABLE)) != self._table:
+            return  # Linux before 4.20 tells of all tables.
+        hops = list(_hops(attributes))
         is_connected = _is_connected(attributes, hops)
         is_another_part = prefixlen > self._network.prefixlen and not is_connected
         if is_another_part and self._has_part:
@@ -358,7 +380,7 @@ class _HostRoutes:
         return self._ours[ifindex]
 
 
-def _attributes(data: bytes, start: int) -> Attributes:
+def _attributes(data: bytes, start: int = 0) -> Attributes:
     """The attributes from this place on, by their number."""
     found: Attributes = {}
     while start < len(data):
