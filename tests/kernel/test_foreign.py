@@ -30,9 +30,9 @@ REPLACED = {
     "rule": (
         "",
         FULL,
-        "ip rule del pref 15000 iif lo ipproto esp goto 15004 proto 50;"
-        " ip rule add pref 15000 iif lo ipproto esp goto 15004 proto static",
-        "ip rule show pref 15000 | grep static",
+        "ip rule del pref 15002 lookup main suppress_prefixlength 0 proto 50;"
+        " ip rule add pref 15002 lookup main suppress_prefixlength 0 proto static",
+        "ip rule show pref 15002 | grep static",
     ),
     "default route of the full tunnel": (
         "",
@@ -110,7 +110,7 @@ def clean_up() -> None:
         "for link in vti1 mine own; do ip link del $link 2>/dev/null || true; done;"
         "ip route del 10.2.0.0/16 2>/dev/null || true; ip route flush table 7763049 || true;"
         "ip route flush table 7763050 || true;"
-        "ip rule del pref 15000 2>/dev/null || true; nft flush ruleset"
+        "ip rule del pref 15002 2>/dev/null || true; nft flush ruleset"
     )
 
 
