@@ -3,8 +3,8 @@
 
     launcher.py FOLDER   the environment that pip installed it in
 
-Before, the hook is a shell script that looks for the interpreter beside it: pip does not know, when
-it makes a wheel, where that will be. The hook works in either form.
+Before, the hook is a shell script that looks for the interpreter beside it. When a wheel is made,
+nobody knows yet where that will be. The hook works in either form.
 """
 
 import sys

@@ -185,7 +185,7 @@ class Socket:
                 if flags & NLM_F_DUMP_INTR:
                     self._interrupted = True
                 yield kind, datagram[start : start + length]
-            start += _aligned(length)
+            start += aligned(length)
 
     def close(self) -> None:
         self._socket.close()
@@ -213,7 +213,7 @@ def _raise_error(data: bytes) -> None:
         raise NetlinkError(number, message.get_attr("NLMSGERR_ATTR_MSG") or os.strerror(number))
 
 
-def _aligned(length: int) -> int:
+def aligned(length: int) -> int:
     """NLMSG_ALIGN (netlink.h)."""
     return (length + 3) & ~3
 

@@ -3,6 +3,7 @@
 import pytest
 
 from conftest import Machine, sh
+from support.slow import slow_but
 from view import records
 from vti_updown.admin import cli as people
 
@@ -68,11 +69,10 @@ REPLACED = {
 }
 
 
-QUICK = ("down", "repair")
-SLOW = [pytest.param(then, marks=pytest.mark.slow) for then in ("up and downs", "flush", "stale")]
+QUICK = ["down", "repair"]
 
 
-@pytest.mark.parametrize("then", [*QUICK, *SLOW])
+@pytest.mark.parametrize("then", slow_but(QUICK, [*QUICK, "up and downs", "flush", "stale"]))
 def test_what_is_in_the_place_of_ours_is_left_alone(machine, then):
     """A route, an address, a rule, a table of nftables, a link: each in each kind of event."""
     for name, (stands, flags, replaces, shows) in REPLACED.items():

@@ -18,6 +18,7 @@ import deaths
 from conftest import sh
 from support.events import environment
 from support.processes import fork
+from support.slow import slow_but
 from test_setups import config, is_blocked, person
 from view import records, view
 from vti_updown import cli
@@ -213,7 +214,7 @@ def wait_for_waiter(pid):
 
 @pytest.mark.parametrize(
     "point",
-    [6, *(pytest.param(point, marks=pytest.mark.slow) for point in range(0, 24, 3) if point != 6)],
+    slow_but([6], range(0, 24, 3)),
 )
 def test_one_that_does_what_waits_may_die_at_any_change(machine, point):
     """The next event does the rest, and nothing twice."""

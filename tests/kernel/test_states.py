@@ -15,6 +15,7 @@ import pytest
 from conftest import CLONE_NEWNS, _checked, libc, sh
 from support.events import environment
 from support.namespaces import INSTALLED
+from support.slow import slow_but
 from support.stream import comes_true
 from test_setups import FULL, NET, XFRM, person
 from view import view
@@ -72,7 +73,7 @@ RUNS = {
 }
 
 
-@pytest.fixture(params=["run", pytest.param("directory", marks=pytest.mark.slow)])
+@pytest.fixture(params=slow_but(["run"], RUNS))
 def sidecar(machine, request):
     container = Sidecar(RUNS[request.param])
     yield container

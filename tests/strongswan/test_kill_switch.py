@@ -19,6 +19,7 @@ from support.capture import Capture
 from support.host import Host
 from support.namespaces import HOOK, WAIT_SECONDS, Failed
 from support.site import default_route, has, nothing_left
+from support.slow import slow_but
 
 from .conftest import SUN_STRONGSWAN, Pair
 
@@ -213,7 +214,7 @@ class Dead:
 
 @pytest.mark.parametrize(
     "name",
-    ["full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("routed", "full-xfrm"))],
+    slow_but(["full"], ["full", "routed", "full-xfrm"]),
 )
 def test_not_one_clear_packet_whatever_dies(site: Pair, name: str) -> None:
     """Before up, up, rekey, the peer's death, the hook's at up and at down, charon's death and

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ..addresses import IPAddress, IPNetwork, address, address_in
-from ..netlink import RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE, NetlinkError, message
+from ..netlink import RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE, NetlinkError, aligned, message
 from ..objects.address import AF, ifaddrmsg, own_address
 from ..objects.link import Link, vrf_table
 from ..objects.object import PROTOCOL
@@ -386,7 +386,7 @@ def _attributes(data: bytes, start: int = 0) -> Attributes:
     while start < len(data):
         length, kind = RTATTR.unpack_from(data, start)
         found[kind] = data[start + RTATTR.size : start + length]
-        start += (length + 3) & ~3
+        start += aligned(length)
     return found
 
 
@@ -406,7 +406,7 @@ def _hops(attributes: Attributes) -> Iterator[Hop]:
         length, _, _, ifindex = RTNEXTHOP.unpack_from(several)
         own = _attributes(several[:length], RTNEXTHOP.size)
         yield ifindex, own.get(RTA_GATEWAY, b"")
-        several = several[(length + 3) & ~3 :]
+        several = several[aligned(length) :]
 
 
 def _int(raw: bytes | None) -> int:

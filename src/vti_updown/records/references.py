@@ -262,10 +262,10 @@ class References:
 
     def coming_or_going_with(self, key: str) -> list[str]:
         """What is wished for only together with this key, and is not applied as that is by now."""
-        is_applied = "IN" if not self._is_wished(key) else "NOT IN"
         ask = (
-            "SELECT DISTINCT key FROM wish WHERE only_with = ?"
-            f" AND key {is_applied} (SELECT key FROM applied)"
+            "SELECT DISTINCT key FROM wish WHERE only_with = ?1"
+            " AND (key IN (SELECT key FROM applied))"
+            " != EXISTS (SELECT 1 FROM wish WHERE key = ?1)"
         )
         return [with_it for (with_it,) in self._db.execute(ask, (key,))]
 

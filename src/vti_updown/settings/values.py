@@ -137,23 +137,29 @@ def pair(value: object) -> tuple[int, int]:
     Each may be text such as 0x2a.
     """
     both = value if isinstance(value, list) else [value, value]
-    try:
-        inbound, outbound = map(_mark_or_if_id, both)
-    except (InvalidValue, ValueError):
-        problem = f" is not one or two numbers from 1 to {UINT32_MAX}"
-        raise InvalidValue(value, problem) from None
-    return inbound, outbound
+    problem = f" is not one or two numbers from 1 to {UINT32_MAX}"
+    return _two(value, both, _mark_or_if_id, problem)
 
 
 def ports(value: object) -> tuple[int, int]:
     """The two UDP ports of IKE: without and with a NAT on the way."""
-    parse = number(1, PORT_MOST)
+    both = value if isinstance(value, list) else []
+    problem = f" is not two numbers from 1 to {PORT_MOST}"
+    return _two(value, both, number(1, PORT_MOST), problem)
+
+
+def _two(
+    value: object,
+    both: list[object],
+    parse: Parse[int],
+    problem: str,
+) -> tuple[int, int]:
+    """The two numbers that `value` says. Raises InvalidValue with the problem for anything else."""
     try:
-        without_nat, with_nat = map(parse, value if isinstance(value, list) else [])
+        first, second = map(parse, both)
     except (InvalidValue, ValueError):
-        problem = f" is not two numbers from 1 to {PORT_MOST}"
         raise InvalidValue(value, problem) from None
-    return without_nat, with_nat
+    return first, second
 
 
 def mark(value: object) -> int:

@@ -196,19 +196,19 @@ def outside(
     ask: Questions,
 ) -> str | None:
     """What in the network must be reached outside the tunnel."""
-    if _is_in(event.peer, net):
+    if is_in(event.peer, net):
         return "the peer's own address"
-    if _is_in(event.me, net):
+    if is_in(event.me, net):
         return "our own address"
     if packet is None:
         return None
     hop = ask.next_hop(packet)
-    if _is_in(hop, net):
+    if is_in(hop, net):
         return "the next hop's address"
     return None
 
 
-def _is_in(ip: IPAddress | None, net: IPNetwork) -> bool:
+def is_in(ip: IPAddress | None, net: IPNetwork) -> bool:
     return ip is not None and ip in net
 
 

@@ -17,6 +17,7 @@ from ..objects.rule import FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_TO_TBL, Rule
 from ..settings.lists import ConfiguredRoute
 from ..settings.table import Settings
 from . import automatic
+from .automatic import is_in
 from .link import outer_packet
 from .questions import PlanError, Questions
 
@@ -123,7 +124,7 @@ def rules(
     family = event.family
     first = settings.full_priority
     behind = first + BEHIND
-    outer = [rule._replace(target=behind) for rule in _rules_of_outer_packets(family, settings)]
+    outer = _rules_of_outer_packets(family, behind, settings)
     nearer = Rule(
         family,
         first + 2,
@@ -137,9 +138,19 @@ def rules(
     return [*outer, nearer, own, forwarded, target]
 
 
-def _rules_of_outer_packets(family: int, settings: Settings) -> list[Rule]:
+def _rules_of_outer_packets(
+    family: int,
+    behind: int,
+    settings: Settings,
+) -> list[Rule]:
     """ESP, and what charon sends: by its mark if it has one, else by its ports."""
-    own = Rule(family, settings.full_priority, FR_ACT_GOTO, own=True)
+    own = Rule(
+        family,
+        settings.full_priority,
+        FR_ACT_GOTO,
+        behind,
+        own=True,
+    )
     esp = own._replace(protocol=IPPROTO_ESP)
     if settings.ike_mark is not None:
         return [esp, own._replace(mark=settings.ike_mark)]
@@ -183,10 +194,6 @@ def aside(event: Event, settings: Settings) -> list[Route]:
     ]
 
 
-def _is_in(ip: IPAddress | None, net: IPNetwork) -> bool:
-    return ip is not None and ip in net
-
-
 def _ways_of(
     route: ConfiguredRoute,
     event: Event,
@@ -201,7 +208,7 @@ def _ways_of(
         table = _table_elsewhere(route, settings, ask)
         return [Way(net, table, metric, route.source)]
     chosen = route.table or settings.table
-    if chosen == RT_TABLE_MAIN and _is_in(event.peer, net):
+    if chosen == RT_TABLE_MAIN and is_in(event.peer, net):
         what = f"{net} in the main table would send the peer's own packets into the tunnel"
         raise PlanError(what, "leave table out")
     if chosen or not _is_full(net, event):
@@ -223,7 +230,7 @@ def _full(
         raise PlanError(what, "add remote to the settings")
     if net == ip_network(peer):
         what = f"{net} is the peer itself, and its ESP cannot go through its own tunnel"
-        raise PlanError(what, "leave mark or if_id out of a CHILD_SA for the peer itself")
+        raise PlanError(what, automatic.TO_THE_PEER)
     behind_uplink = metric + FULL_METRIC
     before_block = BLOCK_METRIC - 1
     forwarded = Way(
@@ -282,7 +289,7 @@ def _table_elsewhere(
 
 def _is_full(net: IPNetwork, event: Event) -> bool:
     """Whether it is everything, a half of it, or contains the peer."""
-    return net.prefixlen <= HALF or _is_in(event.peer, net)
+    return net.prefixlen <= HALF or is_in(event.peer, net)
 
 
 def _selected(
