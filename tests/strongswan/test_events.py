@@ -597,7 +597,7 @@ def test_mobike_from_ipv4_to_ipv6(site):
     """A host-to-host tunnel that roams to IPv6 comes down with another verb and family, and takes
     its link away.
     """
-    assert "no route made" in site.up("host", 2)[1]
+    assert "no route made" in site.up("host", 3)[1]
     try:
         site.moon.run("ip", "addr", "del", "192.168.0.1/24", "dev", "eth0")
         site.moon.until("swanctl --list-sas --ike host | grep -q 'fec0::1\\[4500'")
