@@ -21,7 +21,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -108,7 +108,7 @@ class Session:
         command: str,
         event: str,
         message: Mapping[str, Value] | None = None,
-    ) -> Iterator[Message]:
+    ) -> Generator[Message, None, None]:
         """The messages of an event that a command raises until it is answered.
 
         They come as charon tells them. If they are not read to the end, the session is closed,
