@@ -34,6 +34,10 @@ OF_OTHER_PLUGINS = (".ctl", ".lkp", ".wlst", ".dck", ".enfy", ".ldt")
 """
 LINKS = 40
 """As many symbolic links as a path may lead over, as in the kernel (namei.h, MAXSYMLINKS)."""
+OURS = "vti-updown"
+"""The hook's program."""
+STANDARD = (0, 1, 2)
+"""The file descriptors that a program is started with."""
 OUTPUTS = (1, 2)
 """The file descriptors that a program writes to."""
 
@@ -153,7 +157,7 @@ def _listening(pid: int) -> list[Socket]:
 
     A line of the file reads `NUMBER: REFERENCES PROTOCOL FLAGS TYPE STATE INODE PATH`.
     """
-    own = holds(pid, "socket")
+    own = _sockets(pid)
     found = []
     for line in _lines(f"{processes.PROC}/{pid}/net/unix"):
         fields = line.rstrip("\n").split(maxsplit=7)
@@ -175,21 +179,30 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def holds(pid: int, kind: str) -> set[str]:
-    """The inodes of what a process has open: of each `socket`, or each `pipe`."""
-    folder = f"{processes.PROC}/{pid}/fd"
-    try:
-        numbers = os.listdir(folder)
-    except OSError:
-        return set()
-    inodes = {_inode(pid, number, kind) for number in numbers}
+def _holds(pid: int, inode: str) -> bool:
+    """Whether a process has the socket with this inode open."""
+    return inode in _sockets(pid)
+
+
+def _sockets(pid: int) -> set[str]:
+    """The inodes of the sockets that a process has open."""
+    inodes = {_inode(pid, number, "socket") for number in _descriptors(pid)}
     return inodes - {""}
 
 
-def _inode(pid: int, descriptor: int | str, kind: str) -> str:
+def _descriptors(pid: int) -> list[int]:
+    """The file descriptors of a process. None of them if they may not be seen."""
+    try:
+        names = os.listdir(f"{processes.PROC}/{pid}/fd")
+    except OSError:
+        return []
+    return [int(name) for name in names]
+
+
+def _inode(pid: int, descriptor: int, kind: str) -> str:
     """The inode that a file descriptor stands for: its symbolic link reads `socket:[4711]`.
 
-    Empty if it stands for another kind of file.
+    Empty if it stands for another kind of file than a `socket` or a `pipe`, as asked.
     """
     try:
         text = os.readlink(f"{processes.PROC}/{pid}/fd/{descriptor}")
@@ -251,7 +264,7 @@ def is_its_socket(charon: Charon, socket: Socket, peer: int) -> bool | None:
     if peer == 0 or processes.namespace_of_proc() != processes.namespace_of("self", "pid"):
         return None  # The two numbers are of two PID namespaces.
     # Another process, such as systemd, may have opened it for charon, and has it, too.
-    return socket.inode in holds(peer, "socket")
+    return _holds(peer, socket.inode)
 
 
 # What charon waits for
@@ -277,9 +290,25 @@ def hooks(pid: int) -> list[Hook]:
 
 
 def _pipes_read_by(pid: int) -> set[str]:
-    """The pipes of a process but for its own standard ones, such as that to a supervisor."""
-    standard = {_inode(pid, number, "pipe") for number in (0, *OUTPUTS)}
-    return holds(pid, "pipe") - standard
+    """The pipes that a process reads, but for its standard input."""
+    found = set()
+    for number in _descriptors(pid):
+        pipe = _inode(pid, number, "pipe")
+        if pipe and number not in STANDARD and _is_read(pid, number):
+            found.add(pipe)
+    return found
+
+
+def _is_read(pid: int, descriptor: int) -> bool:
+    """Whether a file descriptor is for reading only, as the reader's end of a pipe is.
+
+    A line of the file reads `flags: 0100000`, in octal digits.
+    """
+    for line in _lines(f"{processes.PROC}/{pid}/fdinfo/{descriptor}"):
+        word, _, flags = line.partition(":")
+        if word == "flags":
+            return int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
+    return False
 
 
 def _outputs(pid: int) -> set[str]:
@@ -316,8 +345,11 @@ def _command_line(pid: int) -> list[str]:
 
 
 def _name(words: Iterable[str], process: str) -> str:
-    """The name of a program. A Python program's process may be called after its interpreter."""
-    names = {os.path.basename(word) for word in words}
-    if "vti-updown" in names:
-        return "vti-updown"
+    """The name of a program. A Python program's process may be called after its interpreter.
+
+    A shell's words are those of its script, too: it may not have started the program yet.
+    """
+    pieces = " ".join(words).split()
+    if OURS in map(os.path.basename, pieces):
+        return OURS
     return process
