@@ -20,7 +20,7 @@ from vti_updown.vici.charons import Charon, find, hooks
 from vti_updown.vici.sas import ChildSa, IkeSa
 from vti_updown.vici.session import Closed, Refused, Session
 
-from .conftest import Pair
+from .conftest import SUN_STRONGSWAN, Pair
 
 SECONDS = 20.0
 """A time limit that an emulated charon keeps."""
@@ -137,7 +137,7 @@ until [ -e /run/go ]; do sleep 0.1; done
 def site(hosts: Pair) -> Iterator[Pair]:
     hosts.moon.file(SLEEPY, WAITS, 0o755)
     hosts.moon.run("touch", "/run/go")
-    hosts.sun.charon(swanctl=SUN, charon=CHARON)
+    hosts.sun.charon(swanctl=SUN, charon=SUN_STRONGSWAN)
     hosts.moon.charon(swanctl=MOON.replace("UPDOWN", SLEEPY), charon=CHARON)
     yield hosts
     hosts.moon.stop_charon()
@@ -171,11 +171,23 @@ def answer_of(host: Host, seconds: float = SECONDS) -> Answer:
 @contextmanager
 def up(host: Host, *children: str) -> Iterator[None]:
     """These connections are up meanwhile."""
-    for child in children:
-        host.run("swanctl", "--initiate", "--child", child)
-    yield
-    for child in children:
-        host.run("swanctl", "--terminate", "--ike", child)
+    try:
+        for child in children:
+            host.run("swanctl", "--initiate", "--child", child)
+        yield
+    finally:
+        for child in children:
+            host.run("swanctl", "--terminate", "--ike", child, check=False)
+
+
+@contextmanager
+def hooks_sleep(host: Host) -> Iterator[None]:
+    """Meanwhile the hook of `sleepy` runs on, until /run/go is there."""
+    host.run("rm", "-f", "/run/go", "/run/sleeps")
+    try:
+        yield
+    finally:
+        host.run("touch", "/run/go")
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -351,8 +363,7 @@ def test_within_the_host_it_is_found_as_well(site):
 
 def test_a_charon_whose_hook_sleeps_is_said_to_wait_for_it(site):
     """The answer comes while the hook still runs, and lacks only what the hook is about."""
-    site.moon.run("rm", "/run/go")
-    with up(site.moon, "gw"):
+    with up(site.moon, "gw"), hooks_sleep(site.moon):
         site.moon.start("swanctl", "--initiate", "--child", "sleepy")
         site.moon.until("test -e /run/sleeps")
         answer = answer_of(site.moon)
@@ -368,7 +379,6 @@ def test_a_charon_whose_hook_sleeps_is_said_to_wait_for_it(site):
         answer = answer_of(site.moon)
         assert len(told(answer.sas)) == 2 and answer.is_complete and answer.hooks == []
         site.moon.run("swanctl", "--terminate", "--ike", "sleepy")
-    site.moon.run("rm", "/run/sleeps")
 
 
 def test_vti_updown_is_named_as_the_hook(site):
