@@ -174,6 +174,7 @@ def test_numbers_of_another_pid_namespace_say_nothing(proc: Proc) -> None:
 def test_a_socket_that_was_named_by_hand_is_taken_as_it_is(proc: Proc) -> None:
     """Until the kernel says whose it is."""
     charon = charons.by_hand("/run/x.vici")
+    assert charons.by_hand("unix:///run/x.vici") == charon
     assert str(charon) == "/run/x.vici" and charon.network == ""
     assert charons.is_its_socket(charon, charon.sockets[0], 77) is True
     assert charons.at(77, charon.sockets[0]) == charon

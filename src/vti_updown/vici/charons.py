@@ -116,7 +116,11 @@ def find(network: str = "") -> Charons:
 
 
 def by_hand(path: str) -> Charon:
-    """The charon behind a socket that the user named, of which no more is known yet."""
+    """The charon behind a socket that the user named, of which no more is known yet.
+
+    A path may begin with `unix://`, as for swanctl.
+    """
+    path = path.removeprefix("unix://")
     return Charon(0, "", "", "", (Socket(path, path, ""),))
 
 
