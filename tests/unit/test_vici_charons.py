@@ -90,6 +90,7 @@ def test_only_the_own_listening_streams_are_its_sockets(proc: Proc) -> None:
         VICI.format(2, "/run/b.vici").replace(" 0001 ", " 0002 "),
         VICI.format(3, "@/run/c.vici"),
         VICI.format(4, "").rstrip(),
+        VICI.format(1, "/run/d.vici").replace(" 0001 ", " no-number "),
         "garbage",
     ]
     (proc.folder / "40/net/unix").write_text("\n".join(lines))

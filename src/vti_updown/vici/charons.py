@@ -16,10 +16,10 @@ from ..text import shown
 
 TICKS = os.sysconf("SC_CLK_TCK")
 """Clock ticks in a second, the unit of a process's start time (proc(5))."""
-LISTENS = 0x10000
-"""A flag in /proc/net/unix: the socket accepts connections (net.h, __SO_ACCEPTCON)."""
-STREAM = 1
-"""The type of a stream's socket in /proc/net/unix (socket.h, SOCK_STREAM)."""
+LISTENS = "00010000"
+"""The flags of a listening socket in /proc/net/unix (af_unix.c, unix_seq_show)."""
+STREAM = "0001"
+"""The type of a stream's socket there (socket.h, SOCK_STREAM)."""
 ABSTRACT = "@"
 """What the path of a socket begins with that is in no folder (unix(7))."""
 ENDING = ".vici"
@@ -159,17 +159,19 @@ def _likely(sockets: list[Socket]) -> tuple[Socket, ...]:
 def _listening(pid: int) -> list[Socket]:
     """The sockets with a path that a process listens on.
 
-    A line of the file reads `NUMBER: REFERENCES PROTOCOL FLAGS TYPE STATE INODE PATH`.
+    A line of the file reads `NUMBER: REFERENCES PROTOCOL FLAGS TYPE STATE INODE PATH`. A path may
+    hold a newline, so any user can write lines there. `is_its_socket` sees through them.
     """
     own = _sockets(pid)
     found = []
     for line in _lines(f"{processes.PROC}/{pid}/net/unix"):
         fields = line.rstrip("\n").split(maxsplit=7)
-        if len(fields) < 8 or fields[6] not in own:
+        if len(fields) < 8:
             continue
         *_, flags, kind, _state, inode, path = fields
-        is_stream = int(kind, 16) == STREAM
-        if is_stream and int(flags, 16) & LISTENS and not path.startswith(ABSTRACT):
+        if (flags, kind) != (LISTENS, STREAM) or inode not in own:
+            continue
+        if not path.startswith(ABSTRACT):
             found.append(Socket(path, within_root(pid, path), inode))
     return found
 
