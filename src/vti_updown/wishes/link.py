@@ -151,7 +151,7 @@ def _marked_end(event: Event, settings: Settings) -> IPAddress:
         raise _without_keys(settings)
     end = event.me or event.peer
     if end is None:
-        raise PlanError("a VTI has endpoints", "add local and remote to the settings")
+        raise PlanError("the endpoints of the VTI are not known", "add local and remote to the settings")
     return end
 
 
@@ -235,7 +235,7 @@ def _end(
     if end is None:
         end = told
     if end is None:
-        raise PlanError("a VTI has two endpoints", "add local and remote to the settings")
+        raise PlanError("one of the two endpoints of the VTI is not known", "add local and remote to the settings")
     if end.is_unspecified:
         return ip_address(ANY_ADDRESS[family])
     if end.version != family:
