@@ -28,7 +28,9 @@ HOW_TO = "python3 tools/messages.py prints what is missing, and --all what there
 
 PROSE = re.compile(r"[A-Za-z]{2}[\w/-]*[,;:)]? \(?[A-Za-z]|^:? [a-z]+ \S")
 """Two words with a space between them, or what is to be put behind something."""
-SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN|CREATE|WITH) |\b\w+ !?= (\?|link\b)")
+SQL = re.compile(
+    r"^\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN|CREATE|WITH) |\b\w+ !?= (\?|link\b)"
+)
 MESSAGES = {
     "Refusal": (0, 1),
     "PlanError": (0, 1),
@@ -61,16 +63,20 @@ NO_MESSAGES = {
     "kernel/lookup.py": {"_name"},
     "named_tuple.py": {"*"},
     "netlink.py": {"*"},
-    "objects/": {"key", "label", "summary", "commands", "removal_commands", "words", "_listing"},
+    "objects/": {"ANOTHERS", "key", "label", "summary", "words", "_listing"},
+    "objects/a": {"commands", "removal_commands", "_words"},
+    "objects/r": {"commands", "removal_commands"},
+    "objects/s": {"commands", "removal_commands"},
     "objects/link": {"*"},
-    "objects/mss.py": {"_script", "_chain", "_rule", "_removal_script", "_has_foreign_table"},
+    "objects/mss.py": {"commands", "removal_commands", "_script", "_chain", "_rule"},
+    "objects/mss": {"_removal_script", "_has_foreign_table"},
     "objects/object.py": {"*"},
     "objects/registry.py": {"*"},
-    "objects/address.py": {"_words"},
     "output.py": {"_place", "error_lines"},
     "records/": {"COLUMNS", "_use", "read", "_holder"},
     "settings/conflicts.py": {"_with_article"},
     "settings/file.py": {"document.rpartition"},
+    "settings/values.py": {"any_of", "_list_as_toml", "_table_as_toml", "_scalar"},
     "text.py": {"fitted"},
     "wishes/link.py": {"links", "_first_kind"},
 }
@@ -128,9 +134,9 @@ class _Module:
     def __init__(self, file: Path) -> None:
         self.path = file.relative_to(PACKAGE).as_posix()
         self.tree = ast.parse(file.read_text())
-        self.parents = {
-            child: parent for parent in ast.walk(self.tree) for child in ast.iter_child_nodes(parent)
-        }
+        self.parents: dict[ast.AST, ast.AST] = {}
+        for parent in ast.walk(self.tree):
+            self.parents.update(dict.fromkeys(ast.iter_child_nodes(parent), parent))
         self.used: set[ast.AST] = set()
         """The texts that are part of a message that was found."""
 
@@ -150,13 +156,14 @@ class _Module:
                 yield Message(f"{self.path}:{node.lineno}", texts, hints)
 
     def _parts(self, node: ast.AST | None) -> tuple[str, ...]:
-        """The texts of an argument, but for those that others make: they have a place of their own."""
-        texts = dict.fromkeys(self._alternatives(node))
-        return tuple(text for text in texts if INSERTED.sub("", text).strip())
+        """The texts of an argument, each once."""
+        return tuple(dict.fromkeys(filter(None, self._alternatives(node))))
 
     def _of_texts(self, assigned: bool) -> Iterator[Message]:
         for node in ast.walk(self.tree):
-            if not is_text(node) or node in self.used or self._is_part_of_text(node):
+            if isinstance(node, ast.Return) and isinstance(node.value, ast.Name):
+                node = node.value  # noqa: PLW2901 (the text stands further up)
+            elif not is_text(node) or node in self.used or self._is_part_of_text(node):
                 continue
             if self._is_assigned(node) != assigned or self._is_no_message(node):
                 continue
@@ -174,13 +181,16 @@ class _Module:
         return isinstance(node, ast.Assign | ast.AnnAssign)
 
     def _is_no_message(self, node: ast.AST) -> bool:
-        if isinstance(self.parents[node], ast.Expr | ast.arg | ast.Compare | ast.Subscript):
-            return True  # a docstring, a type, what something is compared with
+        parent = self.parents[node]
+        if isinstance(parent, ast.arg | ast.Compare | ast.Subscript):
+            return True  # a type, or what something is compared with
+        if isinstance(parent, ast.Expr) and is_text(node):
+            return True  # a docstring
         above = self._above(node)
         for each in above:
             if isinstance(each, ast.FunctionDef) and each.returns in (node, *above):
                 return True  # a type, too
-        pieces = [each.value for each in ast.walk(node) if is_constant(each)]
+        pieces = [constant(each) for each in ast.walk(node)]
         if SQL.search("".join(pieces)):
             return True
         names = {name for each in above for name in names_of(each)}
@@ -203,24 +213,31 @@ class _Module:
 
     def _alternatives(self, node: ast.AST | None) -> tuple[str, ...]:
         """The texts that an expression may be. Empty if it is no text of this file."""
-        if node is None:
-            return ()
-        if is_constant(node):
+        found: tuple[str, ...] = ()
+        if is_text(node):
+            assert node is not None
             self.used.add(node)
-            return (node.value,)
-        if isinstance(node, ast.JoinedStr):
-            self.used.add(node)
-            return self._product(node.values)
-        if isinstance(node, ast.BinOp):
-            self.used.add(node)
-            return self._product([node.left, node.right])
-        if isinstance(node, ast.IfExp):
-            return (*self._alternatives(node.body), *self._alternatives(node.orelse))
-        if isinstance(node, ast.BoolOp):
-            return tuple(text for part in node.values for text in self._alternatives(part))
-        if isinstance(node, ast.Name):
-            return self._assigned_to(node)
-        return ()
+        match node:
+            case ast.Constant(value=str(text)):
+                found = (text,)
+            case ast.JoinedStr(values=pieces):
+                found = self._product(pieces)
+            case ast.BinOp(left=left, right=right):
+                found = self._product([left, right])
+            case ast.IfExp(body=one, orelse=other):
+                found = self._of_several([one, other])
+            case ast.BoolOp(values=several):
+                found = self._of_several(several)
+            case ast.Name():
+                found = self._assigned_to(node)
+        return found
+
+    def _of_several(self, nodes: Iterable[ast.expr]) -> tuple[str, ...]:
+        """The texts of expressions of which the code takes one."""
+        found: list[str] = []
+        for node in nodes:
+            found += self._alternatives(node) or [f"\0{placeholder(node)}\0"]
+        return tuple(found)
 
     def _product(self, pieces: Sequence[ast.AST]) -> tuple[str, ...]:
         """The texts of several pieces that stand one behind the other."""
@@ -229,7 +246,7 @@ class _Module:
 
     def _piece(self, piece: ast.AST) -> tuple[str, ...]:
         """The texts of a piece, or a word in capitals if it is something that is inserted."""
-        if is_constant(piece):
+        if isinstance(piece, ast.Constant):
             return self._alternatives(piece)
         inner = piece.value if isinstance(piece, ast.FormattedValue) else piece
         inserted = f"\0{placeholder(inner)}\0"
@@ -251,9 +268,9 @@ class _Module:
             return values_in(self.tree.body, name.id)
         found: list[ast.expr] = []
         for assign in ast.walk(function):
-            if name.id in names_of(assign) and assign.lineno < name.lineno:
-                if self._is_over(assign, above):
-                    continue
+            if not isinstance(assign, ast.Assign) or name.id not in names_of(assign):
+                continue
+            if assign.lineno < name.lineno and not self._is_over(assign, above):
                 if self.parents[assign] in above:
                     found.clear()  # Whatever was assigned before has gone.
                 found.append(assign.value)
@@ -301,12 +318,15 @@ def name_of(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def is_constant(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def constant(node: ast.AST | None) -> str:
+    """The text that a node is. Empty if it is none."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return ""
 
 
-def is_text(node: ast.AST) -> bool:
-    return is_constant(node) or isinstance(node, ast.JoinedStr | ast.BinOp)
+def is_text(node: ast.AST | None) -> bool:
+    return constant(node) != "" or isinstance(node, ast.JoinedStr | ast.BinOp)
 
 
 def is_prose(text: str) -> bool:
@@ -318,8 +338,8 @@ def placeholder(node: ast.AST) -> str:
     if isinstance(node, ast.Call):
         inner = node.args[0] if node.args else node.func
         return placeholder(inner)
-    words = re.findall(r"\w+", name_of(node) or ast.unparse(node))
-    return (words[-1] if words else "TEXT").strip("_").upper()
+    words = re.findall(r"[A-Za-z]\w*", name_of(node) or ast.unparse(node))
+    return (words[-1] if words else "TEXT").upper()
 
 
 # What the page says
@@ -336,7 +356,8 @@ class Entry(NamedTuple):
     @property
     def lacks(self) -> list[str]:
         """What the page does not say of these lines."""
-        return [word for word in ("Cause:", "Cure:") if not re.search(rf"(?m)^{word} \w", self.prose)]
+        both = ("Cause:", "Cure:")
+        return [word for word in both if not re.search(rf"(?m)^{word}\s+\S", self.prose)]
 
 
 def entries(page: str) -> list[Entry]:
@@ -365,7 +386,10 @@ class Comparison:
         self._forms: dict[str, list[re.Pattern[str]]] = {}
         for message in self.found:
             for text in (*message.texts, *message.hints):
-                self._forms[text] = forms(text)
+                if INSERTED.sub("", text):
+                    self._forms[text] = forms(text)
+        self._advice = {text for each in self.found for text in each.hints}
+        self._advice |= {text for each in self.found for text in each.texts if not each.hints}
         self._used: set[str] = set()
 
     def is_message(self, line: str) -> bool:
@@ -376,17 +400,21 @@ class Comparison:
         )
 
     def _is_pair(self, text: str, hint: str) -> bool:
-        """Whether a message has this text and this hint together."""
-        texts, hints = set(self._like(text)), set(self._like(hint))
-        pairs = [
-            message
-            for message in self.found
-            if texts & set(message.texts) and (hints & set(message.hints) or not message.hints)
-        ]
-        if not pairs or not hints:
+        """Whether a message has this text and this hint together.
+
+        Some advice is chosen elsewhere than what is wrong, and goes with any. The page may then
+        have a word in capitals in front of it.
+        """
+        hints = self._advice.intersection(self._like(hint))
+        texts = set(self._like(text))
+        of_their_own = [each for each in self.found if texts & set(each.texts) and each.hints]
+        own = {each for message in of_their_own for each in message.hints}
+        free = {each for message in self.found if not message.hints for each in message.texts}
+        is_any = STANDS_FOR_SOMETHING.fullmatch(text) is not None
+        if not hints or not (is_any or texts) or (own and not hints & (own | free)):
             return False
-        self._used |= hints
-        return self._is_whole(text)
+        self._used |= hints | texts
+        return True
 
     def _is_whole(self, line: str) -> bool:
         like = self._like(line)
@@ -407,9 +435,9 @@ class Comparison:
 
     def _is_inserted(self, words: str, deep: int) -> bool:
         """Whether these words can stand where something is inserted."""
-        if STANDS_FOR_SOMETHING.fullmatch(words):
+        if not words or STANDS_FOR_SOMETHING.fullmatch(words):
             return True
-        if deep == DEEPEST:
+        if deep == DEEPEST or "; " in words:
             return False
         like = self._like(words, deep + 1)
         self._used.update(like)
@@ -421,12 +449,15 @@ class Comparison:
             self.is_message(line)
         left = [
             message._replace(
-                texts=tuple(text for text in message.texts if text not in self._used),
-                hints=tuple(hint for hint in message.hints if hint not in self._used),
+                texts=tuple(filter(self._is_missing, message.texts)),
+                hints=tuple(filter(self._is_missing, message.hints)),
             )
             for message in self.found
         ]
         return [message for message in left if message.texts or message.hints]
+
+    def _is_missing(self, text: str) -> bool:
+        return says_something(text) and text not in self._used
 
 
 DEEPEST = 2
@@ -438,11 +469,15 @@ def forms(text: str) -> list[re.Pattern[str]]:
 
     What is inserted is short or, since several things may be, as long as it can be.
     """
-    if text.startswith((" ", ": ")):
-        text = f"\0VALUE\0{text}"
+    before = r"\S+" if text.startswith((" ", ": ")) else ""
     literal = [re.escape(piece) for piece in INSERTED.split(text)]
-    some = [r"([A-Z][A-Z0-9_]*|\d+)", "(.+?)", "(.+)"]
-    return [re.compile(each.join(literal)) for each in dict.fromkeys(some)]
+    some = [r"([A-Z][A-Z0-9_]*|\d+)", "(.*?)", "(.*)"]
+    return [re.compile(before + each.join(literal)) for each in some]
+
+
+def says_something(text: str) -> bool:
+    """Whether a text has words of its own beside what is inserted."""
+    return re.search(r"\w", INSERTED.sub("", text)) is not None
 
 
 def wrong() -> list[str]:
