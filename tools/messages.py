@@ -54,7 +54,7 @@ KEYWORDS = {"problem": 0, "message": 0, "hint": 1, "remedy": 1}
 HELP = {"Flag", "Command", "Option", "Argument", "PROLOGUE", "usage", "described"}
 """What makes the help: calls, a constant and functions."""
 NO_MESSAGES = {
-    "admin/cli.py": {"_GROUP", "_print_version"},
+    "admin/cli.py": {"_GROUP", "_print_version", "format_options"},
     "admin/tunnels.py": {"*"},
     "cli.py": {"hook"},
     "hook/report.py": {"_noted"},
