@@ -53,8 +53,9 @@ names = []
 if which != "standing":
     try:
         with open(file, "rb") as opened:
-            names += tomllib.load(opened).get("connection", {})
-    except (OSError, ValueError, AttributeError, RecursionError):
+            tables = tomllib.load(opened).get("connection")
+        names += tables if isinstance(tables, dict) else []
+    except (OSError, ValueError, RecursionError):
         pass
 if which in ("prepared", "connections"):
     names = [name for name in names if not set(name) & set("*?[")]

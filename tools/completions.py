@@ -2,15 +2,15 @@
 """Writes the completions for bash, zsh and fish from the tables of settings and commands.
 
     completions.py            write completions/
-    completions.py --check    change nothing; exit status 1 where a file is not what would be written
+    completions.py --check    change nothing; exit status 1 where a file is out of date
 
 They are files, and the hook knows nothing of them: an event stays an event, whatever variables of a
 shell's completion are in its environment. They do not run the hook either.
 
 The names of connections are from the file of settings and from the records, as far as the user may
-read them. A small program of Python's does that, since the one is TOML and the others are SQLite. It
-looks for some milliseconds, without a lock. Where it cannot look, there are no names, and no word of
-it.
+read them. A small program of Python's reads them, since the one is TOML and the others are SQLite.
+It looks for some milliseconds, and takes no lock of ours. Where it cannot look, there are no names,
+and nothing is said.
 """
 
 import sys
@@ -39,8 +39,9 @@ names = []
 if which != "standing":
     try:
         with open(file, "rb") as opened:
-            names += tomllib.load(opened).get("connection", {})
-    except (OSError, ValueError, AttributeError, RecursionError):
+            tables = tomllib.load(opened).get("connection")
+        names += tables if isinstance(tables, dict) else []
+    except (OSError, ValueError, RecursionError):
         pass
 if which in ("prepared", "connections"):
     names = [name for name in names if not set(name) & set("*?[")]
