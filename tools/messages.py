@@ -417,8 +417,9 @@ class Comparison:
         return True
 
     def _is_whole(self, line: str) -> bool:
-        like = self._like(line)
-        self._used.update(like)
+        texts = {text for message in self.found for text in message.texts}
+        like = texts.intersection(self._like(line))
+        self._used |= like
         return bool(like)
 
     def _like(self, line: str, deep: int = 0) -> list[str]:

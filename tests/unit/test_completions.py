@@ -213,7 +213,9 @@ def test_names_are_of_the_settings_and_of_the_records(tmp_path: Path, records: P
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff", b"[connection]\n\"a\\nb\" = {}", b"connection = 1"])
+@pytest.mark.parametrize(
+    "data", [b"", b"nonsense", b"\xff", b'[connection]\n"a\\nb" = {}', b"connection = 1"]
+)
 def test_what_cannot_be_read_gives_no_names(tmp_path: Path, data: bytes) -> None:
     """And no word of it: a person is in the middle of a line."""
     file = tmp_path / "settings.toml"

@@ -13,7 +13,7 @@ from vti_updown.admin.commands import COMMANDS, EVERY_FLAG
 
 ROOT = Path(__file__).parent.parent.parent
 COLUMNS = 80
-MACROS = "SH SS PP TP IP TH BR br nf fi nh ad".split()
+MACROS = ["SH", "SS", "PP", "TP", "IP", "TH", "BR", "br", "nf", "fi", "nh", "ad"]
 
 
 def help_of(*words: str, **variables: str) -> str:
@@ -69,7 +69,9 @@ def test_the_manual_page_has_every_command_and_flag() -> None:
         assert f".TP\n{man_page.call_of(command)}\n" in page
     for flag in EVERY_FLAG:
         assert f".TP\n{man_page.usage(flag)}\n" in page
-        assert (flag.parse is None) or rf"\fB{man_page.escaped(flag.key)} = " in page.replace("\n", " ")
+        assert (flag.parse is None) or rf"\fB{man_page.escaped(flag.key)} = " in page.replace(
+            "\n", " "
+        )
 
 
 def test_the_manual_page_is_plain_roff() -> None:
