@@ -45,6 +45,7 @@ _vti_updown_names() {
             --config=*) file=${words[number]#*=} ;;
         esac
     done
+    type -P python3 >/dev/null || return
     [[ -f $file && -r $file ]] || file=/dev/null
     mapfile -t found < <(python3 -I -S -c '
 import glob, sqlite3, sys, tomllib

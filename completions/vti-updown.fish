@@ -33,6 +33,7 @@ function __vti_updown_names
                 set file (string replace -- --config= '' $words[$number])
         end
     end
+    command -q python3; or return
     test -f "$file" -a -r "$file"; or set file /dev/null
     python3 -I -S -c '
 import glob, sqlite3, sys, tomllib

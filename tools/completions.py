@@ -198,6 +198,7 @@ _vti_updown_names() {{
             --config=*) file=${{words[number]#*=}} ;;
         esac
     done
+    type -P python3 >/dev/null || return
     [[ -f $file && -r $file ]] || file=/dev/null
     mapfile -t found < <(python3 -I -S -c '
 {names}
@@ -368,6 +369,7 @@ _vti_updown_names() {{
             --config=*) file=${{words[number]#*=}} ;;
         esac
     done
+    (( $+commands[python3] )) || return
     [[ -f $file && -r $file ]] || file=/dev/null
     found=("${{(@f)$(python3 -I -S -c '
 {names}
@@ -520,6 +522,7 @@ function __vti_updown_names
                 set file (string replace -- --config= '' $words[$number])
         end
     end
+    command -q python3; or return
     test -f "$file" -a -r "$file"; or set file /dev/null
     python3 -I -S -c '
 {names}

@@ -17,6 +17,7 @@ from vti_updown.admin.commands import COMMANDS, EVERY_FLAG
 from vti_updown.event import parse
 from vti_updown.records.matching import caller
 from vti_updown.records.records import opened
+from vti_updown.settings.table import Flag
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 60
@@ -191,6 +192,13 @@ def test_no_name_of_a_connection_is_run(bash: Bash, tmp_path: Path) -> None:
     assert not (tmp_path / "harm").exists()
 
 
+def test_without_python_there_are_no_names(bash: Bash) -> None:
+    """All else is completed."""
+    bash.run("PATH=/nonexistent")
+    assert bash.completed("vti-updown prepare aw") == "vti-updown prepare aw"
+    assert bash.completed("vti-updown prepare --dr") == "vti-updown prepare --dry-run"
+
+
 def names(which: str, file: Path, folder: Path) -> list[str]:
     """What the completions' small program prints, in a Python of its own."""
     import subprocess
@@ -252,3 +260,11 @@ def test_each_shell_has_every_command_flag_and_choice(file: str) -> None:
         option = f"-l {flag.name} " if file.endswith(".fish") else f"--{flag.name}"
         assert option in text
         assert " ".join(flag.choices) in text
+
+
+@pytest.mark.parametrize("flag", EVERY_FLAG, ids=[flag.name for flag in EVERY_FLAG])
+def test_a_word_that_is_offered_is_right(flag: Flag) -> None:
+    """The parser of the flag takes every choice of its row."""
+    for word in flag.choices:
+        flag.typed(flag.words([word]))
+    assert not (flag.choices and flag.completes)
