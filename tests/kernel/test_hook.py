@@ -328,7 +328,9 @@ def test_two_peers_behind_one_nat_are_refused_with_both_named(machine):
         MARK_OUT="3/0xffffffff",
     )
     assert machine.status == 2
-    assert lines == ["error: gw2: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; use if_id"]
+    assert lines == [
+        "error: gw2: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; give both one mark, or use if_id"
+    ]
     assert machine.state() == made
 
 

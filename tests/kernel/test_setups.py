@@ -609,7 +609,7 @@ def test_release_of_a_tunnel_that_is_up_leaves_it_up(machine, capfd):
     [
         (GW, ["gw"], "error: gw: when_down is remove, so nothing stands; make it keep or block in the settings"),
         (GW, ["office"], "error: the settings have no table [connection.office]; see vti-updown check-config"),
-        ('[connection.gw]\nmark = 2\nwhen_down = "keep"', [], "error: gw: a VTI has endpoints; add local and remote to the settings"),
+        ('[connection.gw]\nmark = 2\nwhen_down = "keep"', [], "error: gw: the endpoints of the VTI are not known; add local and remote to the settings"),
         ('[connection.gw]\nlocal = "192.168.0.1"\nremote = "192.168.0.2"\nwhen_down = "keep"', [],
          "error: gw: the CHILD_SA has neither mark nor if_id\n"
          "error:   add mark=NUMBER to it, unique to the peer (swanctl: mark_in, mark_out)"),

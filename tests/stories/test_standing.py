@@ -231,7 +231,7 @@ def test_prepare_and_release_name_what_they_cannot(story: Story) -> None:
         '[connection.gw]\nroutes = ["10.2.0.0/16"]\n[connection.far]\nwhen_down = "keep"\nmark = 3\n'
     )
     assert story.prepare() == told("""
-        error: far: a VTI has endpoints; add local and remote to the settings
+        error: far: the endpoints of the VTI are not known; add local and remote to the settings
         exit status: 2
     """)
     assert story.prepare("moon") == told("""
@@ -243,11 +243,11 @@ def test_prepare_and_release_name_what_they_cannot(story: Story) -> None:
         exit status: 2
     """)
     assert story.prepare("far") == told("""
-        error: far: a VTI has endpoints; add local and remote to the settings
+        error: far: the endpoints of the VTI are not known; add local and remote to the settings
         exit status: 2
     """)
     assert story.release("gw") == told("""
-        error: nothing stands for gw; something stands for: nobody
+        error: nothing stands for gw; there is nothing to release
         exit status: 2
     """)
 
@@ -332,7 +332,7 @@ def test_a_release_whose_step_failed_can_be_repeated(story: Story) -> None:
     """)
     assert story.left() == []
     assert story.release("sick") == told("""
-        error: nothing stands for sick; something stands for: nobody
+        error: nothing stands for sick; there is nothing to release
         exit status: 2
     """)
 

@@ -163,6 +163,15 @@ def test_clicks_completion_does_not_take_a_commands_place(capfd, monkeypatch, co
     assert capfd.readouterr().out.startswith("error: /nonexistent is not there")
 
 
+@pytest.mark.parametrize("complete", ["bash_source", "zsh_complete", "fish_source", "nonsense"])
+def test_a_shells_completion_makes_nothing_else_of_an_event(entered, complete):
+    """charon may have been started from a shell that exports such variables."""
+    os.environ.update({"_VTI_UPDOWN_COMPLETE": complete, "COMP_WORDS": "vti-updown repair"})
+    os.environ.update({"COMP_CWORD": "1", "COMP_LINE": "vti-updown repair", "COMP_POINT": "17"})
+    assert entered("--route", "10.2.0.0/16") == "event"
+    assert entered("repair") == "command"
+
+
 @pytest.mark.parametrize("flag", EVERY_FLAG, ids=[flag.name for flag in EVERY_FLAG])
 def test_no_variable_stands_for_a_flag(capfd, monkeypatch, flag):
     """As click would have it for a program that asks for that."""

@@ -663,9 +663,9 @@ def test_two_if_ids_make_a_link_each_way():
 @pytest.mark.parametrize(
     ("unknown", "told"),
     [
-        ({"me": None}, "a VTI has two endpoints"),
-        ({"peer": None}, "a VTI has two endpoints"),
-        ({"me": None, "peer": None}, "a VTI has endpoints"),
+        ({"me": None}, "one of the two endpoints of the VTI is not known"),
+        ({"peer": None}, "one of the two endpoints of the VTI is not known"),
+        ({"me": None, "peer": None}, "the endpoints of the VTI are not known"),
     ],
 )
 def test_a_vti_with_an_unknown_endpoint_is_told_to_name_both(unknown, told):

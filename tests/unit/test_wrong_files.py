@@ -131,7 +131,7 @@ WRONG = [
     ("[default]\nroutes = [{ metric = 5 }]",
      f'error: gw: {FILE} [default] routes = {{ "metric" = 5 }} has no network; write to = "10.2.0.0/16"'),
     ("[default]\nroutes = [{ to = '10.2.0.0/16', via = '10.1.0.1' }]",
-     f'error: gw: {FILE} [default] routes = "via" is no part of a route; a route has to, metric, table and src'),
+     f'error: gw: {FILE} [default] routes = "via" is no part of a route; its keys are to, metric, table and src'),
     ("[default]\nroutes = [{ to = '10.2.0.0/16', metric = -1 }]",
      f"error: gw: {FILE} [default] routes.metric = -1 is not a number from 0 to 4294967294\n"
      "error: gw:   write a number such as 100"),

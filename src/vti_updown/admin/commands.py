@@ -20,16 +20,30 @@ class Call(NamedTuple):
     """The flags that are given, of those that it heeds."""
 
 
+CONNECTIONS, PREPARED, STANDING = "connections", "prepared", "standing"
+"""What a shell may complete the words of a command with: see `Command.completes`."""
+
+
 class Command(NamedTuple):
     """One row of the table."""
 
     name: str
     help: str
+    """Its first sentence is all that the list of commands has of it."""
     flags: tuple[str, ...]
     """The flags that it heeds, besides --version and --help. It refuses all others."""
     run: Callable[[Call], Outcome]
     argument: str = ""
     """What its words are called in the help. It is empty for a command that takes none."""
+    completes: str = CONNECTIONS
+    """What its words are: all CONNECTIONS that are known, those of the settings that can be
+    PREPARED, or those that something is STANDING for.
+    """
+
+    @property
+    def summary(self) -> str:
+        first, _, _ = self.help.partition(". ")
+        return f"{first.removesuffix('.')}."
 
 
 def _repair(call: Call) -> Outcome:
@@ -78,38 +92,41 @@ COMMANDS = {
     for command in (
         Command(
             name="check-config",
-            help="Read the file of settings, and print every fault of it, or what each of its"
-            " tables matches.",
+            help="Check the file of settings. It prints every fault, or what each table matches.",
             flags=("config", "dry-run"),
             run=_check_config,
         ),
         Command(
             name="flush",
-            help="Take away all that the hook has set up; print the commands that it stood for.",
+            help="Take away all that the hook has set up. It refuses while charon is running with"
+            " tunnels. It prints the commands that it stood for.",
             flags=("stale", "force", "dry-run"),
             run=_flush,
         ),
         Command(
             name="prepare",
-            help="Set up what stands while no CHILD_SA does, as when_down = keep and block say;"
-            " print the commands. CONNECTION is a table [connection.NAME] of the settings; without"
-            " one, all of them.",
+            help="Set up what stays while a tunnel is down. That is what when_down = block or keep"
+            " asks for. CONNECTION is a table [connection.NAME] of the settings; without one, it"
+            " does so for all. It prints the commands that it stood for.",
             flags=("config", "dry-run"),
             run=_prepare,
             argument="CONNECTION",
+            completes=PREPARED,
         ),
         Command(
             name="release",
-            help="Let go of what stands while no CHILD_SA does; print the commands. What is up"
-            " stays up.",
+            help="Take away what stays while a tunnel is down. It is the opposite of prepare, and"
+            " what is up stays up. Without a CONNECTION, it does so for all. It prints the commands"
+            " that it stood for.",
             flags=("dry-run",),
             run=_release,
             argument="CONNECTION",
+            completes=STANDING,
         ),
         Command(
             name="repair",
-            help="Put back what a tunnel needs and somebody took away or changed; print the"
-            " commands that it stood for.",
+            help="Put back what somebody took away or changed. It also takes away what a killed"
+            " event has left half done. It prints the commands that it stood for.",
             flags=("dry-run",),
             run=_repair,
         ),

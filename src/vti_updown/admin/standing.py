@@ -303,5 +303,7 @@ def _refuse_unknown(connections: Collection[str], names: set[str]) -> None:
         if name in names:
             continue
         known = ", ".join(sorted(filter(None, names)))
-        what = f"nothing stands for {name}"
-        raise Refusal(what, f"something stands for: {known or 'nobody'}")
+        hint = "there is nothing to release"
+        if known:
+            hint = f"something stands for: {known}"
+        raise Refusal(f"nothing stands for {name}", hint)

@@ -229,7 +229,7 @@ def _other_mark(
     our_mark = link.okey or link.ikey
     who = f"{connection} holds {held.name} to {link.remote}"
     what = f"{who} with mark {their_mark}, this is {our_mark}"
-    return Refusal(what, "use if_id")
+    return Refusal(what, "give both one mark, or use if_id")
 
 
 def _refuse_other_marks_of_borrowed(link: Link, context: EventContext) -> None:

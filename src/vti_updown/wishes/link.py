@@ -28,6 +28,7 @@ A GRE link is made by hand, and a CHILD_SA in transport mode protects its packet
 """
 ANY_ADDRESS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (nothing is bound to it)
 """The endpoint that stands for every address, by family."""
+NAME_ENDPOINTS = "add local and remote to the settings"
 NAME_STEPS = 32
 """How often a name further away is tried for a link. The last is 2 ** 31 away."""
 
@@ -151,7 +152,7 @@ def _marked_end(event: Event, settings: Settings) -> IPAddress:
         raise _without_keys(settings)
     end = event.me or event.peer
     if end is None:
-        raise PlanError("a VTI has endpoints", "add local and remote to the settings")
+        raise PlanError("the endpoints of the VTI are not known", NAME_ENDPOINTS)
     return end
 
 
@@ -235,7 +236,7 @@ def _end(
     if end is None:
         end = told
     if end is None:
-        raise PlanError("a VTI has two endpoints", "add local and remote to the settings")
+        raise PlanError("one of the two endpoints of the VTI is not known", NAME_ENDPOINTS)
     if end.is_unspecified:
         return ip_address(ANY_ADDRESS[family])
     if end.version != family:
