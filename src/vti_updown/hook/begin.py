@@ -20,6 +20,7 @@ from .context import EventContext
 TYPE_CHECKING = False  # a `down` needs no plan, so it does without what makes one
 if TYPE_CHECKING:
     from ..wishes.plan import Plan
+    from ..wishes.questions import Reasons
     from .ask import Ask
 
 Move = tuple[Link, Link]
@@ -46,6 +47,10 @@ class Change(NamedTuple):
     notes: tuple[str, ...] = ()
     command: str = ""
     """The user's, to be run at the end, as `user_command` writes it."""
+    stale: tuple[str, ...] = ()
+    """The keys that references of a charon that is gone wished for. They have ended."""
+    reasons: "Reasons | None" = None
+    """Why the event wishes for what it does. None if it made no plan."""
 
 
 # An up
@@ -90,6 +95,8 @@ def begin_up(context: EventContext) -> Change:
         moved=wished.moved,
         notes=wished.notes,
         command=_command("up", settings),
+        stale=tuple(stale),
+        reasons=wished.reasons,
     )
 
 
@@ -143,24 +150,25 @@ def begin_failed_up(context: EventContext) -> Change:
         blocking = _blocking(context, settings)
     except Refusal:
         return nothing  # Nobody knows what to block.
-    if not _is_missing(blocking, context):
+    if not _is_missing(blocking.standing, context):
         return nothing
-    standing = _stand(context, settings, blocking)
-    keys = _keys_of(blocking)
+    standing = _stand(context, settings, blocking.standing)
+    keys = _keys_of(blocking.standing)
     return Change(
         keys=keys,
         reference=None,
         own=tuple(keys),
         adds=(standing,),
+        reasons=blocking.reasons,
     )
 
 
-def _blocking(context: EventContext, settings: Settings) -> tuple[Object, ...]:
+def _blocking(context: EventContext, settings: Settings) -> "Plan":
     """What keeps packets from going another way. Raises Refusal if that cannot be known."""
-    if settings.when_down != "block":
-        return ()
-    from ..wishes.plan import blocking
+    from ..wishes.plan import NOTHING, blocking
 
+    if settings.when_down != "block":
+        return NOTHING
     ask = _ask(context, settings)
     return blocking(context.event, settings, ask)
 
@@ -283,6 +291,7 @@ def begin_down(context: EventContext) -> Change:
         reference=ending.reference,
         own=tuple(own),
         command=command,
+        stale=tuple(stale),
     )
 
 
@@ -293,7 +302,7 @@ def _begin_lost_down(context: EventContext) -> Change:
         return change
     references = context.records.references
     stale = references.clear_stale(callers.gone, [])
-    return Change(stale, reference=None)
+    return Change(stale, reference=None, stale=tuple(stale))
 
 
 def _give_up(context: EventContext) -> Change | None:
@@ -328,6 +337,7 @@ def _give_up(context: EventContext) -> Change | None:
         keys=keys,
         reference=first,
         own=(*keys, *links),
+        reasons=wished.reasons,
     )
 
 

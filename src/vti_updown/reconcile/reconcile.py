@@ -329,29 +329,36 @@ def _record_put(step: Step, put: Applied, records: Records) -> None:
     records.applied.put(put._replace(sure=True))
 
 
+ASKED = ""
+COMES_OR_GOES_WITH = "it comes and goes with another one of these"
+LEFT_IN_DOUBT = "an earlier event could not do it, or died at it"
+LOST_WITH_LINK = "its link was taken away by somebody, or is bound to a device that came back"
+"""Why a key is looked at."""
+
+
 def with_doubts(
     keys: Iterable[str],
     records: Records,
     kernel: Kernel,
-) -> list[str]:
-    """`keys`, and what else must be looked at.
+) -> dict[str, str]:
+    """`keys`, and what else must be looked at: why, by key.
 
     That is what an earlier event left in doubt, all that stands on a link that somebody took away
     or that is bound to a device that is gone and came back, and what comes and goes with one of
     them.
     """
-    all_keys = dict.fromkeys(keys)
+    all_keys = dict.fromkeys(keys, ASKED)
     for key in list(all_keys):
         for with_it in records.references.coming_or_going_with(key):
-            all_keys[with_it] = None
+            all_keys.setdefault(with_it, COMES_OR_GOES_WITH)
     for key in records.applied.in_doubt():
-        all_keys[key] = None
+        all_keys.setdefault(key, LEFT_IN_DOUBT)
     recorded = records.applied.of(all_keys)
     for link_key, was in recorded.items():
         lost = _lost_with(link_key, was, records, kernel)
         for key in lost:
-            all_keys[key] = None
-    return list(all_keys)
+            all_keys.setdefault(key, LOST_WITH_LINK)
+    return all_keys
 
 
 def _lost_with(
