@@ -3,8 +3,8 @@
 It is for `--dry-run`, and for `explain`, which needs to know by what it was found.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
@@ -12,7 +12,7 @@ from ..objects.link import Link
 from ..objects.registry import Step
 from ..reconcile.reconcile import ifnames_of, steps_over, with_doubts
 from ..records.late import LateEvents
-from ..records.records import snapshot
+from ..records.records import Records, snapshot
 from ..records.references import STANDING
 from ..text import NOTHING_TO_DO, Refusal
 from . import caller as callers
@@ -47,9 +47,16 @@ class Foreseen(NamedTuple):
     steps: Sequence[Step] = ()
 
 
+@contextmanager
+def copied() -> Iterator[tuple[Kernel, Records]]:
+    """The kernel, and a copy of the records."""
+    with closing(Kernel()) as kernel, closing(snapshot(kernel.identity())) as records:
+        yield kernel, records
+
+
 def rehearse(call: Call) -> Rehearsal:
     """What `run` would do. Raises Refusal if it would fail, and change nothing."""
-    with closing(Kernel()) as kernel, closing(snapshot(kernel.identity())) as records:
+    with copied() as (kernel, records):
         context = context_of(call, records, kernel)
         foreseen = foresee(context)
         change = foreseen.change
