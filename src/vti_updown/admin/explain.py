@@ -8,8 +8,8 @@ for it. Here they are only put into words.
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from .. import processes
 from ..event import Event
-from ..hook import caller as callers
 from ..hook.context import Call, EventContext
 from ..hook.flags import FlagsGiven
 from ..hook.rehearse import Foreseen, copied, foresee, notes_of_waiting
@@ -57,7 +57,7 @@ def explain(told: Told, flags: FlagWords, is_json: bool) -> Outcome:
             notes.append(NO_RECORDS)
         foretold: set[tuple[str, Object | None]] = set()
         for event in told.events:
-            call = Call(event, callers.charon(), FlagsGiven(flags), {}, ())
+            call = Call(event, processes.charon(), FlagsGiven(flags), {}, ())
             context = context_of(call, records, kernel)
             work = _Work(context, flags, foretold)
             events.append(work.explanation())

@@ -6,6 +6,7 @@ It is for `--dry-run`, and for `explain`, which needs to know by what it was fou
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
+from .. import processes
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
@@ -15,7 +16,6 @@ from ..records.late import LateEvents
 from ..records.records import Records, snapshot
 from ..records.references import STANDING
 from ..text import NOTHING_TO_DO, Refusal
-from . import caller as callers
 from .begin import Change, begin_down, begin_failed_up, begin_up, needs_no_link
 from .context import Call, EventContext
 from .run import context_of
@@ -168,4 +168,4 @@ def _owners(context: EventContext) -> list[str]:
     if charon:
         return [charon]
     charons = context.records.references.charons()
-    return [callers.BY_HAND, *charons]
+    return [processes.BY_HAND, *charons]
