@@ -1,22 +1,25 @@
 """Where `explain` has its events from: an environment, a saved one, or what is known of a name."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from types import MappingProxyType
 
-from ..constants import UINT32_MAX
-from ..event import Event, Mark, Selector, parse
+from ..event import Event, parse
 from ..named_tuple import NamedTuple
 from ..settings.choose import settings_by_name
 from ..settings.table import FlagWords, Settings, SettingsError
 from ..text import Refusal, shown
+from .live import live
+from .standing import event_asleep
+from .updown_line import with_updown_line
 
 FILE_BYTES = 1 << 20
 """No environment is larger (ARG_MAX leaves less)."""
 STDIN = "-"
 DIRECTIONS = ("up", "down")
-EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
+EVENTS = 16
+"""As many events of a connection are explained."""
+NO_FLAGS: FlagWords = MappingProxyType({})
 HINT = "name a connection, give --event FILE, or set PLUTO_VERB and its like"
 
 
@@ -28,19 +31,25 @@ class Told(NamedTuple):
     """Where they are from, in words."""
     notes: Sequence[str] = ()
     """What is not known of them."""
+    flags: FlagWords = NO_FLAGS
+    """Those by which the events are explained."""
 
 
 # An environment
 
 
-def from_environment(environ: Mapping[str, str], source: str = "the environment") -> Told:
+def from_environment(
+    environ: Mapping[str, str],
+    flags: FlagWords,
+    source: str = "the environment",
+) -> Told:
     """The one event of an environment, which may have been saved. Raises EventError."""
     if "PLUTO_VERB" not in environ:
         raise Refusal(f"{source} has no PLUTO_VERB, so there is no event", HINT)
-    return Told([parse(environ)], source)
+    return Told([parse(environ)], source, flags=flags)
 
 
-def from_file(path: str) -> Told:
+def from_file(path: str, flags: FlagWords) -> Told:
     """The event of a saved environment, with lines as `env` prints them. `-` is standard input.
 
     Raises Refusal if it cannot be read, or tells of no event.
@@ -54,7 +63,10 @@ def from_file(path: str) -> Told:
         name, equals, value = line.partition("=")
         if equals and name.startswith("PLUTO_"):
             environ[name] = value
-    return from_environment(environ, source)
+    told = from_environment(environ, flags, source)
+    (event,) = told.events
+    line = with_updown_line(flags, event.connection)
+    return told._replace(flags=line.flags, notes=line.notes)
 
 
 def _contents(path: str, source: str) -> str:
@@ -71,7 +83,28 @@ def _contents(path: str, source: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-# The settings of a connection that is asleep
+# A connection by its name
+
+
+def from_name(words: Sequence[str], flags: FlagWords) -> Told:
+    """What charon tells of a connection's CHILD_SAs or else what its settings know.
+
+    `words` are the name, and perhaps `up` or `down`. Raises Refusal if neither knows enough.
+    """
+    name, is_up = direction(words)
+    told = live(name, is_up)
+    line = with_updown_line(flags, name, told.root)
+    notes = [*told.notes, *line.notes]
+    if not told.environments:
+        asleep = from_settings(name, is_up, line.flags)
+        return asleep._replace(notes=[*notes, *asleep.notes])
+    shown_ones = told.environments[:EVENTS]
+    more = len(told.environments) - len(shown_ones)
+    if more:
+        notes.append(f"it has {more} more pairs of traffic selectors")
+    events = [parse(environ) for environ in shown_ones]
+    source = f"what {told.charon} tells of its live CHILD_SAs"
+    return Told(events, source, notes, line.flags)
 
 
 def direction(words: Sequence[str]) -> tuple[str, bool]:
@@ -103,7 +136,9 @@ def from_settings(
         if getattr(settings, side) is None and not settings.if_id:
             missing.append(side)
     if missing:
-        what = f"[connection.{shown(name)}] lacks {' and '.join(missing)}, and charon has no such SA"
+        what = (
+            f"[connection.{shown(name)}] lacks {' and '.join(missing)}, and charon has no such SA"
+        )
         raise Refusal(what, f"bring {shown(name)} up, or add what lacks to the settings")
     families = _families(settings)
     events = [_asleep(name, settings, family, is_up) for family in families]
@@ -111,7 +146,8 @@ def from_settings(
     if settings.routes is None:
         notes.append("routes = auto is known only once the CHILD_SA is up; list them")
     source = f"the settings, [connection.{shown(name)}]"
-    return Told(events, source, notes)
+    # Its table may match by what only a CHILD_SA would tell.
+    return Told(events, source, notes, {"settings": [name], **flags})
 
 
 def _unknown(name: str, settings: Settings | None) -> Refusal:
@@ -136,34 +172,8 @@ def _asleep(
     family: int,
     is_up: bool,
 ) -> Event:
-    network = ip_network(EVERYTHING[family])
-    everything = Selector(network, protocol=0, port="0")
-    mark_in, mark_out = settings.mark or (None, None)
-    if_id_in, if_id_out = settings.if_id or (None, None)
     verb = "up-client" if is_up else "down-client"
     if family == 6:
         verb += "-v6"
-    return Event(
-        verb=verb,
-        up=is_up,
-        family=family,
-        connection=name,
-        unique_id=0,
-        me=settings.local,
-        peer=settings.remote,
-        my_id="",
-        peer_id="",
-        my_selector=everything,
-        peer_selector=everything,
-        virtual_ips=(),
-        mark_in=_whole_mark(mark_in),
-        mark_out=_whole_mark(mark_out),
-        if_id_in=if_id_in,
-        if_id_out=if_id_out,
-    )
-
-
-def _whole_mark(value: int | None) -> Mark | None:
-    if value is None:
-        return None
-    return Mark(value, UINT32_MAX)
+    event = event_asleep(name, settings, family)
+    return event._replace(verb=verb, up=is_up)

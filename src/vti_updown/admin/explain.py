@@ -6,13 +6,13 @@ for it. Here they are only put into words.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from .. import processes
 from ..event import Event
 from ..hook.context import Call, EventContext
 from ..hook.flags import FlagsGiven
-from ..hook.rehearse import Foreseen, copied, foresee, notes_of_waiting
+from ..hook.rehearse import copied, foresee, notes_of_waiting
 from ..hook.run import context_of
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
@@ -20,7 +20,6 @@ from ..objects.link import Link
 from ..objects.object import Applied, Object
 from ..objects.registry import Step, commands, field_names
 from ..objects.route import DEFAULT_METRIC, Route
-from ..output import refused
 from ..reconcile.difference import NOT_THERE, NOT_WISHED
 from ..reconcile.reconcile import ifnames_of
 from ..records.records import Records
@@ -29,7 +28,7 @@ from ..records.storage import DIRECTORY
 from ..settings.choose import Chosen, chosen_for
 from ..settings.table import KEYS, FlagWords
 from ..settings.values import as_toml, as_word
-from ..text import NOTHING_TO_DO, Refusal, shown
+from ..text import Refusal, shown
 from ..wishes.questions import Reason
 from .event_sources import Told
 from .explanation import Answer, Explanation, Item, SettingGiven, as_json, lines
@@ -45,7 +44,7 @@ NO_RECORDS = (
 )
 
 
-def explain(told: Told, flags: FlagWords, is_json: bool) -> Outcome:
+def explain(told: Told, is_json: bool) -> Outcome:
     """Explains events, each as if those before it had been done.
 
     Raises Refusal if nothing can be said.
@@ -57,9 +56,9 @@ def explain(told: Told, flags: FlagWords, is_json: bool) -> Outcome:
             notes.append(NO_RECORDS)
         foretold: set[tuple[str, Object | None]] = set()
         for event in told.events:
-            call = Call(event, processes.charon(), FlagsGiven(flags), {}, ())
+            call = Call(event, processes.charon(), FlagsGiven(told.flags), {}, ())
             context = context_of(call, records, kernel)
-            work = _Work(context, flags, foretold)
+            work = _Work(context, told.flags, foretold)
             events.append(work.explanation())
     answer = Answer(told.source, notes, events)
     errors = [event.error for event in events if event.error is not None]
@@ -93,10 +92,10 @@ class Words:
     def _setting(self, key: str) -> str:
         given = self._given(key)
         if given is None:
-            return f"{key} by default"
-        if given.origin == "flag":
+            return f"{key} not set"
+        if not given.table:
             return given.written
-        return f"{given.written} ({given.origin})"
+        return f"{given.written} ({given.table})"
 
     def _given(self, key: str) -> SettingGiven | None:
         if self._chosen is None:
@@ -106,9 +105,9 @@ class Words:
             return None
         origin, value = given
         if not origin.file:
-            return SettingGiven(key, self._flag(key), "flag")
+            return SettingGiven(key, self._flag(key))
         written = f"{key} = {as_toml(value)}"
-        return SettingGiven(key, written, f"{origin.file} {origin.table}")
+        return SettingGiven(key, written, origin.file, origin.table)
 
     def _flag(self, key: str) -> str:
         """The flag as the command line has it."""

@@ -1,4 +1,4 @@
-"""What `vti-updown explain` prints: the steps of an event with their reasons, for people or as JSON."""
+"""What `vti-updown explain` prints: the steps of an event and their reasons, for people or as JSON."""
 
 import json
 import textwrap
@@ -9,7 +9,7 @@ from ..named_tuple import NamedTuple
 from ..text import Refusal
 
 VERSION = 1
-"""Of the JSON. A field that comes does not change it. One that goes or means something else does."""
+"""Of the JSON. A new field does not change it. One that goes or means something else does."""
 COLUMNS = 80
 
 
@@ -70,7 +70,7 @@ class Answer(NamedTuple):
 
 
 def lines(answer: Answer) -> list[str]:
-    """The answer in lines of at most 80 columns. Only commands may be longer, to be pasted whole."""
+    """The answer in lines of at most 80 columns. Only a command may be longer, and stays whole."""
     printed = _wrapped(f"From {answer.source}.", "", "  ")
     for note in answer.notes:
         printed += _wrapped(note, "- ", "  ")
