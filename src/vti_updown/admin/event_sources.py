@@ -65,8 +65,8 @@ def from_file(path: str, flags: FlagWords) -> Told:
             environ[name] = value
     told = from_environment(environ, flags, source)
     (event,) = told.events
-    line = with_updown_line(flags, event.connection)
-    return told._replace(flags=line.flags, notes=line.notes)
+    updown = with_updown_line(flags, event.connection)
+    return told._replace(flags=updown.flags, notes=updown.notes)
 
 
 def _contents(path: str, source: str) -> str:

@@ -1,4 +1,4 @@
-"""What `vti-updown explain` prints: the steps of an event and their reasons, for people or as JSON."""
+"""What `vti-updown explain` prints: an event's steps with their reasons, for people or as JSON."""
 
 import json
 import textwrap
@@ -31,8 +31,14 @@ class SettingGiven(NamedTuple):
     key: str
     written: str
     """As its place has it, such as `mtu = 1400` or `--mtu 1400`."""
-    origin: str
-    """The file and its table, or `flag`."""
+    file: str = ""
+    """The file that it is from. Empty if it is a flag."""
+    table: str = ""
+    """The file's table, such as `[default]`."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.file} {self.table}" if self.file else "flag"
 
 
 class Explanation(NamedTuple):
@@ -82,7 +88,7 @@ def lines(answer: Answer) -> list[str]:
 def _event_lines(event: Explanation) -> Iterator[str]:
     yield from _wrapped(event.heading, "", "  ")
     for given in event.settings:
-        yield from _wrapped(f"{given.written} ({given.origin})", "  ", "    ")
+        yield from _wrapped(f"{given.written} ({given.place})", "  ", "    ")
     if not event.steps:
         yield from ["", "Nothing to change."]
     for number, item in enumerate(event.steps, 1):
@@ -102,7 +108,7 @@ def _item_lines(mark: str, item: Item) -> Iterator[str]:
     indent = " " * len(mark)
     yield from _wrapped(f"{item.doing} {item.what}", mark, indent)
     for reason in item.reasons:
-        yield from _wrapped(reason, f"{indent}because ", f"{indent}  ")
+        yield from _wrapped(reason, f"{indent}- ", f"{indent}  ")
     for command in item.commands:
         yield f"{indent}{command}"
 

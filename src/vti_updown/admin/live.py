@@ -192,7 +192,7 @@ def _protocol(word: str) -> int:
 
 
 def _port(text: str, protocol: str) -> str:
-    """As the hook gets it: `0` for all, `FROM:TO` for some. A type of ICMP has its code behind it."""
+    """As the hook gets it: `0` for all, `FROM:TO` for some, and of ICMP the type."""
     if not text:
         return "0"
     first, dash, last = text.partition("-")
