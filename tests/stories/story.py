@@ -8,6 +8,7 @@ with `run:`, and last `exit status:` where it is not 0.
 This is the only file of the stories that knows what the product is made of inside.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -605,6 +606,7 @@ class Story:
         environ = environment(verb, **changed)
         rehearsed, foretold = self._call(["--dry-run"], environ)
         assert not self._kernel.taken, "--dry-run changed something"
+        explained = self.explain(environ)
         said, status = self._call([], environ)
         done, self._kernel.taken = self._kernel.taken, []
         ran, self._ran = self._ran, []
@@ -612,9 +614,31 @@ class Story:
             f"--dry-run ends with {foretold}, and the event with {status}"
         )
         self._compare(rehearsed, said, done)
+        if not self._kernel.surprised:
+            promised = [line for line in rehearsed if line[:1] not in "#e"]
+            assert explained in (None, promised), "explain has other commands than --dry-run"
         self._kernel.surprised = False
         rehearsed = [line for line in _without_reasons(rehearsed) if not line.startswith("error: ")]
         return "\n".join([*rehearsed, *(f"log: {line}" for line in said), *ran, *_ended(status)])
+
+    def explain(self, environ: Mapping[str, str]) -> list[str] | None:
+        """The commands of `explain` for an event. Everything that it lists has a reason.
+
+        None if the updown line or the event itself is wrong.
+        """
+        before = self.left()
+        words = ["explain", "--json", "--config", FILE, *shlex.split(self.line)]
+        printed = self.command(*words, environ=environ)
+        assert self.left() == before and not self.done, "explain changed something"
+        if printed.startswith("error: "):
+            return None
+        document, _, _ = printed.partition("\nexit status: ")
+        (event,) = json.loads(document)["events"]
+        commands: list[str] = []
+        for item in event["steps"] + event["without_step"]:
+            assert item["reasons"] and all(item["reasons"]), f"no reason: {item}"
+            commands += item["commands"]
+        return commands
 
     def rehearse(self, verb: str, **changed: object) -> str:
         """What a person sees who gives the event by hand with `--dry-run`, with all comments."""

@@ -173,7 +173,7 @@ class _Work:
                 steps.append(item)
             else:
                 others.append(item)
-            self._foretold.add((step.object.key, step.new))
+        self._foretold |= {(step.object.key, step.new) for step in self._foreseen.steps}
         others += self._without_step()
         error = self._foreseen.error
         return Explanation(
@@ -290,7 +290,7 @@ class _Work:
                 yield Item("as it is:", self._title(thing), list(self._wished(thing)))
             elif key in self._own.wishes:
                 thing = self._own.wishes[key]
-                reasons = [f"nobody wishes for what it comes with: {thing.only_with}"]
+                reasons = [f"it comes only with what nobody wishes for: {thing.only_with}"]
                 yield Item("not now:", self._title(thing), reasons)
             elif key in applied:
                 thing = applied[key].object

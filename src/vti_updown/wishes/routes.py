@@ -35,7 +35,6 @@ BEHIND = 4
 """How far behind the first rule of full tunnels the user's own rules begin."""
 
 
-SELECTED = Reason("the peer's traffic selector", ("routes",))
 LISTED = Reason("", ("routes",))
 METRIC_CHOSEN = Reason("the route has none of its own", ("metric",))
 TABLE_CHOSEN = Reason("the route has none of its own", ("table",))
@@ -362,4 +361,5 @@ def _selected(
     unrouted = automatic.beside_the_hosts(wished, settings, ask)
     if unrouted is not None:
         return [], [unrouted.note(net)]
-    return [way.because(SELECTED)], []
+    why = Reason("the peer's traffic selector {}", ("routes",), (net,))
+    return [way.because(why)], []
