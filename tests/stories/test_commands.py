@@ -13,7 +13,7 @@ from vti_updown.admin.commands import COMMANDS, EVERY_FLAG, Command
 from vti_updown.settings.table import FLAGS, Flag
 from vti_updown.settings.values import as_word
 
-from .story import FILE, PLUTO, SITE, Story
+from .story import FILE, PLUTO, SITE, Changes, Story
 
 EVENT = "event.env"
 """A file with a saved environment."""
@@ -54,16 +54,16 @@ def words_of(flag: Flag) -> list[str]:
     return [f"--{flag.name}={as_word(flag.example or FILE)}"]
 
 
-def save_event(**changed: object) -> None:
+def save_event(changed: Changes) -> None:
     """As `env >FILE` of an `up` command does. All stories run in their own folder."""
-    lines = [f"{name}={value}" for name, value in environment(**changed).items()]
+    lines = [f"{name}={value}" for name, value in environment("up-client", **changed).items()]
     Path(EVENT).write_text("\n".join(["PATH=/bin", *lines]))
 
 
 def with_work(story: Story, command: Command) -> None:
     """A host on which the command has something to do."""
     story.settings(STANDS.format(name="gw"))
-    save_event(**SITE)
+    save_event(SITE)
     if command.name == "release":
         story.prepare("gw")
     if command.name in ("repair", "flush"):
@@ -93,7 +93,7 @@ def obeys_config(story: Story, command: Command, place: str) -> None:
     story.settings(STANDS.format(name="other"), file="other.toml")
     call = [command.name]
     if command.name == "explain":
-        save_event(CONNECTION="other")
+        save_event({"CONNECTION": "other"})
         call += ["--event", EVENT]
     told = story.command(*placed(call, ["--config", "other.toml"], place))
     shown = {"prepare": "vti-updown other"}.get(command.name, "[connection.other]")
@@ -104,7 +104,7 @@ def obeys_setting(name: str) -> Callable[[Story, Command, str], None]:
     """It is listed among the settings, with the flag as its place."""
 
     def obeys(story: Story, command: Command, place: str) -> None:
-        save_event(**SITE)
+        save_event(SITE)
         flag = next(flag for flag in EVERY_FLAG if flag.name == name)
         words = words_of(flag)
         told = story.command(*placed(["explain", "--event", EVENT], words, place))
@@ -117,21 +117,21 @@ def obeys_setting(name: str) -> Callable[[Story, Command, str], None]:
 def obeys_settings(story: Story, command: Command, place: str) -> None:
     """The table that it names is the one that is read."""
     story.settings(STANDS.format(name="other"))
-    save_event(**SITE)
+    save_event(SITE)
     call = ["explain", "--config", FILE, "--event", EVENT]
     assert "[connection.other]" in story.command(*placed(call, ["--settings", "other"], place))
 
 
 def obeys_event(story: Story, command: Command, place: str) -> None:
     """The event of the file is explained, and not that of the environment."""
-    save_event(**{**SITE, "CONNECTION": "saved"})
+    save_event({**SITE, "CONNECTION": "saved"})
     words = placed(["explain"], ["--event", EVENT], place)
     told = story.command(*words, environ=environment(CONNECTION="now"))
     assert "up-client of saved: 10.1.0.0/16 === 10.2.0.0/16, unique ID 1" in told
 
 
 def obeys_json(story: Story, command: Command, place: str) -> None:
-    save_event(**SITE)
+    save_event(SITE)
     told = story.command(*placed(["explain", "--event", EVENT], ["--json"], place))
     assert json.loads(told)["version"] == 1
 

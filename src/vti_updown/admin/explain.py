@@ -34,6 +34,8 @@ from .event_sources import Told
 from .explanation import Answer, Explanation, Item, SettingGiven, as_json, lines
 from .outcome import Outcome
 
+NOT_IN_KERNEL = ("mtu_is_chosen", "is_chosen", "firmness", "only_with")
+"""Fields of objects that only the records know."""
 HOLDERS = 3
 """As many others who wish for the same are named."""
 WORD_CHARACTERS = 120
@@ -328,9 +330,9 @@ def _differences(step: Step) -> str:
     fields = field_names(type(step.new))
     changed = []
     for field, old, new in zip(fields, step.old, step.new, strict=True):  # type: ignore[call-overload]
-        if old != new:
+        if old != new and field not in NOT_IN_KERNEL:
             changed.append(f"{field} {shown(old)} becomes {shown(new)}")
-    return ": " + ", ".join(changed)
+    return f": {', '.join(changed)}"
 
 
 def _merged(

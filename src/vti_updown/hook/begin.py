@@ -12,7 +12,7 @@ from ..objects.link import Link
 from ..objects.object import Applied, Object
 from ..objects.sysctl import Sysctl
 from ..records import matching
-from ..records.references import Holder
+from ..records.references import ForDown, Holder
 from ..settings.table import Settings
 from ..text import Refusal, shown
 from .context import EventContext
@@ -47,6 +47,8 @@ class Change(NamedTuple):
     notes: tuple[str, ...] = ()
     command: str = ""
     """The user's, to be run at the end, as `user_command` writes it."""
+    log: str = ""
+    """What is printed of the event: the setting `log`, that of the `up` for a `down`."""
     stale: tuple[str, ...] = ()
     """The keys that references of a charon that is gone wished for. They have ended."""
     reasons: "Reasons | None" = None
@@ -75,8 +77,8 @@ def begin_up(context: EventContext) -> Change:
     is_missing = _is_missing(wished.standing, context)
     if not caller.charon:
         replaces += references.equal(caller)
-    command = _command("down", settings)
-    number = references.add(caller, wished.wishes, command)
+    for_down = ForDown(_command("down", settings), settings.log)
+    number = references.add(caller, wished.wishes, for_down)
     records.unique_ids.learn(caller)
     adds = [number]
     blocks = None
@@ -95,6 +97,7 @@ def begin_up(context: EventContext) -> Change:
         moved=wished.moved,
         notes=wished.notes,
         command=_command("up", settings),
+        log=settings.log,
         stale=tuple(stale),
         reasons=wished.reasons,
     )
@@ -283,14 +286,15 @@ def begin_down(context: EventContext) -> Change:
             ending.rekeyed,
             caller.unique_id,
         )
-    command = references.command(ending.reference)
+    for_down = references.for_down(ending.reference)
     own = references.end(ending.reference)
     stale = references.clear_stale(processes.gone, own)
     return Change(
         keys=own + stale,
         reference=ending.reference,
         own=tuple(own),
-        command=command,
+        command=for_down.command,
+        log=for_down.log,
         stale=tuple(stale),
     )
 

@@ -11,7 +11,7 @@ from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
 from ..objects.object import Applied, Object, Outcome
-from ..objects.registry import Step
+from ..objects.registry import Step, commands
 from ..records.records import Records
 from ..records.storage import DatabaseError
 from ..text import Refusal, shown
@@ -39,6 +39,17 @@ class Result(NamedTuple):
     """Keys of what could not be done."""
     spoilt: frozenset[str] = frozenset()
     """Keys of the links on which something could not be put."""
+    borrowed: frozenset[str] = frozenset()
+    """Keys of the links that somebody else made: they were not changed."""
+
+    def commands(self) -> list[str]:
+        """The commands that the steps stood for which changed something."""
+        unchanged = self.foreign | self.failed | self.borrowed
+        done: list[str] = []
+        for step in self.steps:
+            if step.object.key not in unchanged:
+                done += commands(step, self.ifnames)
+        return done
 
     def and_then(self, later: "Result") -> "Result":
         """These steps and then the later ones."""
@@ -49,6 +60,7 @@ class Result(NamedTuple):
             failures=self.failures + later.failures,
             foreign=self.foreign | later.foreign,
             failed=self.failed | later.failed,
+            borrowed=self.borrowed | later.borrowed,
         )
 
 
@@ -168,6 +180,7 @@ class _Attempt:
             foreign=self._foreign(),
             failed=frozenset(self._faults),
             spoilt=frozenset(self._spoilt),
+            borrowed=self._borrowed(before),
         )
 
     def _links(self, keys: Iterable[str]) -> Links:
@@ -271,6 +284,14 @@ class _Attempt:
                 foreign = ended.step.object
                 keys.add(foreign.key)
         return frozenset(keys)
+
+    def _borrowed(self, before: AppliedByKey) -> frozenset[str]:
+        """The keys of the links that are, or were, somebody else's."""
+        applied = dict(before)
+        for ended in self._ended:
+            if ended.outcome is not None and ended.outcome.applied is not None:
+                applied[ended.step.object.key] = ended.outcome.applied
+        return frozenset(key for key, was in applied.items() if was.borrowed)
 
     def _record(self, before: AppliedByKey) -> list[str]:
         """Writes down what came of the steps. If that fails, all of it stays in doubt."""

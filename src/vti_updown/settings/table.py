@@ -20,6 +20,7 @@ DEFAULT_FILE = "/etc/vti-updown.toml"
 AUTO = "auto"
 KIND_NAMES = (AUTO, *LINK_KINDS)
 REMOVE, BLOCK, KEEP = "remove", "block", "keep"
+LINES, COMMANDS = "lines", "commands"
 
 FlagWords = Mapping[str, Sequence[str]]
 """The flags that are given, each with its words."""
@@ -104,6 +105,8 @@ class Settings(NamedTuple):
     """How long a command may take. None stands for the default."""
     command_detach: bool = False
     """Whether charon does not wait for a command."""
+    log: str = LINES
+    """What is printed of an event: its lines, or each command that it stood for as well."""
     section: str = ""
     """The NAME of the most specific [connection.NAME] that matched. It is empty without one."""
 
@@ -433,6 +436,14 @@ FLAGS = (
         parse=values.boolean,
         words=values.yes_or_no,
         alone="yes",
+    ),
+    Flag(
+        name="log",
+        metavar="WHAT",
+        help="What charon's log has of an event: lines, or commands, which it stood for, as well.",
+        default=LINES,
+        example=COMMANDS,
+        parse=values.choice(LINES, COMMANDS),
     ),
     Flag(
         name="config",
