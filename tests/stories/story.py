@@ -26,7 +26,9 @@ import pytest
 from support.events import environment
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
+from vti_updown.admin import event_sources, updown_line
 from vti_updown.admin import session as admin_session
+from vti_updown.admin.live import Live
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import rehearse as hook_rehearse
 from vti_updown.hook import run as hook_run
@@ -398,6 +400,8 @@ class Story:
         self._tries: int | None = None
         self._during: Callable[[], object] | None = None
         self._turn = 0
+        self.live = Live([], "", "", [])
+        """What charons tell by VICI of the connection that is asked for."""
         self.done: list[str] = []
         """The commands that the last command for people stood for, and what came between."""
         self.settings("")
@@ -409,6 +413,9 @@ class Story:
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "snapshot", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
+        patch.setattr(event_sources, "live", lambda *_: self.live)
+        patch.setattr(updown_line, "SWANCTL", "swanctl.conf")
+        patch.setattr(updown_line, "IPSEC", "ipsec.conf")
         patch.setattr(hook_late, "opened", self._opened)
         for module in (hook_rehearse, hook_late):
             patch.setattr(module, "LateEvents", self._late_events)

@@ -60,6 +60,8 @@ class Flags(NamedTuple):
 
 
 UNKNOWN = "the flags of the updown line are not known; give them to explain as well"
+REFERS = ""
+"""The text of a line that is not there, and may be elsewhere."""
 WHERE = ("config",)
 """What says only where the settings are. With it alone, the updown line is read all the same."""
 
@@ -80,7 +82,9 @@ def with_updown_line(
 
 
 def _flags_of(connection: str, root: str) -> Flags:
-    found = [*_in_swanctl(SWANCTL, connection, root), *_in_ipsec(connection, root)]
+    swanctl = _Swanctl(connection, root)
+    swanctl.read(SWANCTL)
+    found = [*swanctl.found, *_in_ipsec(connection, root)]
     texts = {line.text for line in found}
     if not found:
         return Flags({}, [UNKNOWN])
@@ -93,6 +97,8 @@ def _flags_of(connection: str, root: str) -> Flags:
 
 def _flags(line: UpdownLine) -> Flags:
     """The words behind our program's name."""
+    if line.text == REFERS:
+        return Flags({}, [f"{line.place} refers to another section, which is not read; {UNKNOWN}"])
     try:
         words = shlex.split(line.text)
     except ValueError:
@@ -111,41 +117,65 @@ def _flags(line: UpdownLine) -> Flags:
 # swanctl.conf
 
 
-def _in_swanctl(
-    file: str,
-    connection: str,
-    root: str,
-    depth: int = DEPTH,
-) -> Iterator[UpdownLine]:
-    """The `updown` of each `connections.ANY.children.CONNECTION` in a file and what it includes."""
-    path: list[str] = []
-    name = ""
-    is_include = False
-    line = 1
-    text = _contents(root + file)
-    for token in TOKEN.finditer(text):
-        kind = token.lastgroup
-        value = token.group(kind) if kind else ""
-        if kind == "open":
-            path.append(name)
-        elif kind == "close":
-            del path[-1:]
-        elif kind in ("quoted", "value") and _is_hook(path, name, connection):
-            yield UpdownLine(file, line, _unescaped(value.strip()))
-        elif kind == "name" and is_include and depth:
-            for included in _included(value, file, root):
-                yield from _in_swanctl(included, connection, root, depth - 1)
-        if kind == "name":
-            is_include = value == "include"
-            name = value
-        line += token.group().count("\n")
+class _OpenSection(NamedTuple):
+    name: str
+    line: int
+    refers: bool
+    """Whether it takes settings over from another section, which are not read here."""
 
 
-def _is_hook(path: list[str], name: str, connection: str) -> bool:
-    if name != "updown" or len(path) != 4:
-        return False
-    connections, _, children, child = path
-    return (connections, children, child) == ("connections", "children", connection)
+class _Swanctl:
+    """Reads the files of swanctl for one connection."""
+
+    def __init__(self, connection: str, root: str) -> None:
+        self._connection = connection
+        self._root = root
+        self.found: list[UpdownLine] = []
+
+    def read(self, file: str, depth: int = DEPTH) -> None:
+        """Finds the `updown` of each `connections.ANY.children.CONNECTION`, in included files, too.
+
+        A section may be open in one file only, so each file begins outside of all.
+        """
+        path: list[_OpenSection] = []
+        name = ""
+        is_include = False
+        refers = False
+        line = 1
+        for token in TOKEN.finditer(_contents(self._root + file)):
+            kind = token.lastgroup
+            value = token.group(kind) if kind else ""
+            if kind == "name" and is_include and depth:
+                for included in _included(value, file, self._root):
+                    self.read(included, depth - 1)
+            if kind == "name":
+                is_include = value == "include"
+                name = value
+                refers = False
+            elif kind == "references":
+                refers = True
+            elif kind == "open":
+                path.append(_OpenSection(name, line, refers))
+            elif kind == "close":
+                self._end(file, path)
+            elif kind in ("quoted", "value") and name == "updown" and self._is_child(path):
+                text = _unescaped(value.strip())
+                self.found.append(UpdownLine(file, line, text))
+            line += token.group().count("\n")
+
+    def _is_child(self, path: Sequence[_OpenSection]) -> bool:
+        names = [section.name for section in path]
+        if len(names) != 4:
+            return False
+        return names[::2] == ["connections", "children"] and names[3] == self._connection
+
+    def _end(self, file: str, path: list[_OpenSection]) -> None:
+        """A section ends. It may have its hook from another one."""
+        if self._is_child(path) and any(section.refers for section in path):
+            child = path[-1]
+            if not any(line.file == file and line.line >= child.line for line in self.found):
+                self.found.append(UpdownLine(file, child.line, REFERS))
+        del path[-1:]
 
 
 def _unescaped(text: str) -> str:
