@@ -5,6 +5,8 @@ itself: see `Story.event`.
 """
 
 import json
+import os
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from .story import (
     told,
 )
 
+PAGE = Path(__file__).parent.parent.parent / "docs/explain.md"
 EVERYTHING: Changes = {**SITE, "MY_CLIENT": "0.0.0.0/0", "PEER_CLIENT": "0.0.0.0/0"}
 
 
@@ -438,3 +441,33 @@ def test_ipv6_is_explained_as_ipv4_is(story: Story) -> None:
     why = reasons(story, SITE6, verb="up-client-v6")
     assert why["make route fd00:2::/48 by vti1"].startswith("routes not set: ")
     assert "as it is: link vti1" in why
+
+
+# The page
+
+
+def shown_on_page(name: str, text: str) -> None:
+    """Compares what the page has between two comments, or writes it anew: VTI_UPDOWN_WRITE=1."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, _, rest = PAGE.read_text().partition(begin)
+    there, _, behind = rest.partition(end)
+    block = textwrap.indent(f"{text}\n", "    ")
+    if os.environ.get("VTI_UPDOWN_WRITE"):
+        PAGE.write_text(f"{before}{begin}{block}{end}{behind}")
+        return
+    assert there == block, "VTI_UPDOWN_WRITE=1 writes it anew"
+
+
+def test_the_page_shows_what_explain_prints(story: Story) -> None:
+    """The output on the page is real."""
+    story.settings("[connection.gw]\nmtu = 1400")
+    printed = explained(story, SITE).replace("vti-updown.toml", "/etc/vti-updown.toml")
+    shown_on_page("explained", printed)
+
+
+def test_the_page_shows_what_the_log_has(story: Story) -> None:
+    """Without the time and the thread, which charon puts in front."""
+    story.settings("[connection.gw]\nlog = 'commands'")
+    lines = story.up(**SITE).splitlines()
+    logged = [line.removeprefix("log: ") for line in lines if line.startswith("log: ")]
+    shown_on_page("logged", "\n".join(logged))
