@@ -9,9 +9,8 @@ import pytest
 
 from support.events import environment
 from support.namespaces import INSTALLED
+from view import records
 from vti_updown import cli
-
-from .view import records
 
 NET = ("--route", "10.2.0.0/16", "--mss", "path")
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]

@@ -7,10 +7,11 @@ from vti_updown.event import parse
 from vti_updown.text import Refusal
 from vti_updown.vici.ask import Answer
 from vti_updown.vici.charons import Charon
+from vti_updown.vici.protocol import Message
 from vti_updown.vici.sas import ike_sas
 
 CHARON = Charon(7, "charon", "7@1", "1", ())
-CHILD = {
+CHILD: Message = {
     "name": "gw",
     "uniqueid": "3",
     "reqid": "1",
@@ -22,7 +23,7 @@ CHILD = {
     "local-ts": ["10.3.0.1/32", "fec3::1/128"],
     "remote-ts": ["0.0.0.0/0", "::/0"],
 }
-IKE_SA = {
+IKE_SA: Message = {
     "uniqueid": "5",
     "state": "ESTABLISHED",
     "local-host": "192.168.0.1",
@@ -35,8 +36,9 @@ IKE_SA = {
 
 
 def answer(child, **more):
-    children = {"gw-3": {**CHILD, **child}}
-    sas = ike_sas({"moon-sun": {**IKE_SA, **more, "child-sas": children}})
+    children: Message = {"gw-3": {**CHILD, **child}}
+    sa: Message = {**IKE_SA, **more, "child-sas": children}
+    sas = ike_sas({"moon-sun": sa})
     return Answer(CHARON, "", "5.9.8", [], [], sas, True, [], "", "")
 
 

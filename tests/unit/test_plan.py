@@ -83,7 +83,11 @@ def wishes(
     **changed,
 ):
     answers = Answers(source, hop, held, path_mtu, host=host)
-    return plan(parse(environment(verb, **changed)), settings, answers)
+    made = plan(parse(environment(verb, **changed)), settings, answers)
+    reasons = made.reasons.by_key()
+    for wish in (*made.wishes, *made.standing):
+        assert reasons[wish.key], f"nothing says why there is {wish.label}"
+    return made
 
 
 def of(kind, made):

@@ -15,12 +15,17 @@ def etc(tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    write.root = str(tmp_path)
     return write
 
 
-def read(etc, name="gw", **given):
-    return with_updown_line(given, name, etc.root)
+@pytest.fixture
+def read(tmp_path):
+    """What is read below that root."""
+
+    def reads(name="gw", **given):
+        return with_updown_line(given, name, str(tmp_path))
+
+    return reads
 
 
 SWANCTL = """\
@@ -41,53 +46,53 @@ secrets { ike-1 { secret = "a } b" } }
 """
 
 
-def test_swanctls_line_is_found_with_its_place(etc):
+def test_swanctls_line_is_found_with_its_place(etc, read):
     """The words behind our program's name are its flags."""
     etc("/etc/swanctl/swanctl.conf", SWANCTL)
-    found = read(etc)
+    found = read()
     assert found.flags == {"route": ["10.2.0.0/16"], "mtu": ["1400"]}
     assert found.notes == ["the flags are those of /etc/swanctl/swanctl.conf line 9"]
 
 
-def test_included_files_are_read_beside_the_one_that_includes_them(etc):
+def test_included_files_are_read_beside_the_one_that_includes_them(etc, read):
     """As Debian's file includes conf.d/*.conf."""
     etc("/etc/swanctl/swanctl.conf", "include conf.d/*.conf\n")
     etc("/etc/swanctl/conf.d/a.conf", "connections {}\n")
     etc("/etc/swanctl/conf.d/b.conf", SWANCTL)
-    assert read(etc).notes == ["the flags are those of /etc/swanctl/conf.d/b.conf line 9"]
+    assert read().notes == ["the flags are those of /etc/swanctl/conf.d/b.conf line 9"]
 
 
-def test_a_file_that_includes_itself_ends(etc):
+def test_a_file_that_includes_itself_ends(etc, read):
     """As deep as files may reasonably be."""
     etc("/etc/swanctl/swanctl.conf", "include swanctl.conf\n")
-    assert read(etc).notes == [UNKNOWN]
+    assert read().notes == [UNKNOWN]
 
 
-def test_another_program_and_a_wrong_flag_are_told(etc):
+def test_another_program_and_a_wrong_flag_are_told(etc, read):
     """Nothing is guessed of either."""
     etc("/etc/swanctl/swanctl.conf", SWANCTL)
-    assert read(etc, "other").flags == {}
-    assert "line 6 calls another program: /bin/true; " in read(etc, "other").notes[0]
+    assert read("other").flags == {}
+    assert "line 6 calls another program: /bin/true; " in read("other").notes[0]
     etc("/etc/swanctl/swanctl.conf", SWANCTL.replace("--mtu", "--mtuu"))
-    assert read(etc).notes[0].startswith("/etc/swanctl/swanctl.conf line 9: unknown flag --mtuu; ")
+    assert read().notes[0].startswith("/etc/swanctl/swanctl.conf line 9: unknown flag --mtuu; ")
 
 
-def test_a_template_that_may_say_more_is_told(etc):
+def test_a_template_that_may_say_more_is_told(etc, read):
     """A section that refers to another may have its line from there, which is not read."""
     referring = SWANCTL.replace("gw {", "gw : templates.net {").replace('updown = "', 'x = "')
     etc("/etc/swanctl/swanctl.conf", referring)
-    assert read(etc).notes == [
+    assert read().notes == [
         "/etc/swanctl/swanctl.conf line 7 refers to another section, which is not read; " + UNKNOWN
     ]
 
 
-def test_two_connections_with_unlike_lines_are_told(etc):
+def test_two_connections_with_unlike_lines_are_told(etc, read):
     """A child of this name is in both."""
     twice = SWANCTL + SWANCTL.replace("moon", "sun").replace("1400", "1300")
     etc("/etc/swanctl/swanctl.conf", twice)
-    assert "have different updown lines" in read(etc).notes[0] and read(etc).flags == {}
+    assert "have different updown lines" in read().notes[0] and read().flags == {}
     etc("/etc/swanctl/swanctl.conf", SWANCTL + SWANCTL.replace("moon", "sun"))
-    assert read(etc).flags["mtu"] == ["1400"]
+    assert read().flags["mtu"] == ["1400"]
 
 
 IPSEC = """\
@@ -105,21 +110,21 @@ conn plain
 
 
 @pytest.mark.parametrize(("name", "flags", "line"), [("gw", ["1300"], 5), ("plain", None, 3)])
-def test_ipsec_confs_line_may_be_anothers(etc, name, flags, line):
+def test_ipsec_confs_line_may_be_anothers(etc, read, name, flags, line):
     """By `also`, or of `%default`."""
     etc("/etc/ipsec.conf", IPSEC)
-    found = read(etc, name)
+    found = read(name)
     assert found.flags.get("mtu") == flags
     assert found.notes == [f"the flags are those of /etc/ipsec.conf line {line}"]
 
 
-def test_flags_that_are_given_stand_for_the_line(etc):
+def test_flags_that_are_given_stand_for_the_line(etc, read):
     """Only the file of settings is asked for beside it."""
     etc("/etc/swanctl/swanctl.conf", SWANCTL)
-    assert read(etc, mtu=["1200"]).flags == {"mtu": ["1200"]}
-    assert read(etc, config=["a"]).flags == {
+    assert read(mtu=["1200"]).flags == {"mtu": ["1200"]}
+    assert read(config=["a"]).flags == {
         "config": ["a"],
         "route": ["10.2.0.0/16"],
         "mtu": ["1400"],
     }
-    assert read(etc, "nobody").notes == [updown_line.UNKNOWN]
+    assert read("nobody").notes == [updown_line.UNKNOWN]

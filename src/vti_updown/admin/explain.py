@@ -40,6 +40,10 @@ HOLDERS = 3
 """As many others who wish for the same are named."""
 WORD_CHARACTERS = 120
 """As much of a value of the peer's is shown."""
+DONE_BEFORE = "the event before does it"
+GOES_ALONG = "it goes along with its link"
+Foretold = set[tuple[str, Object | None]]
+"""The steps of the events before: each key with its new object."""
 NO_RECORDS = (
     "the records are for root alone, so this is what is found without them:"
     " nobody knows who else has a tunnel; run it as root"
@@ -54,19 +58,41 @@ def explain(told: Told, is_json: bool) -> Outcome:
     events: list[Explanation] = []
     with copied() as (kernel, records):
         notes = [*told.notes, *notes_of_waiting(kernel)]
-        if not os.access(DIRECTORY, os.R_OK) and os.path.exists(DIRECTORY):
+        if not _may_read_records():
             notes.append(NO_RECORDS)
-        foretold: set[tuple[str, Object | None]] = set()
+        foretold: Foretold = set()
         for event in told.events:
-            call = Call(event, processes.charon(), FlagsGiven(told.flags), {}, ())
+            call = Call(
+                event=event,
+                charon=processes.charon(),
+                flags=FlagsGiven(told.flags),
+                environ={},
+                words=(),
+            )
             context = context_of(call, records, kernel)
             work = _Work(context, told.flags, foretold)
-            events.append(work.explanation())
+            explanation = work.explanation()
+            events.append(explanation)
     answer = Answer(told.source, notes, events)
-    errors = [event.error for event in events if event.error is not None]
+    return _outcome(answer, is_json)
+
+
+def _may_read_records() -> bool:
+    if not os.path.exists(DIRECTORY):
+        return True
+    return os.access(DIRECTORY, os.R_OK)
+
+
+def _outcome(answer: Answer, is_json: bool) -> Outcome:
+    """An event that would fail is an error, which JSON has within."""
+    errors = []
+    worst = 0
+    for event in answer.events:
+        if event.error is not None:
+            errors.append(event.error)
+            worst = max(worst, event.error.status)
     if is_json:
-        status = max((error.status for error in errors), default=0)
-        return Outcome(as_json(answer), status_of_lines=status)
+        return Outcome(as_json(answer), status_of_lines=worst)
     return Outcome(lines(answer), errors)
 
 
@@ -135,14 +161,13 @@ class _Work:
         self,
         context: EventContext,
         flags: FlagWords,
-        foretold: set[tuple[str, Object | None]],
+        foretold: Foretold,
     ) -> None:
         self._context = context
         self._event = context.event
         self._records: Records = context.records
         self._kernel: Kernel = context.kernel
         self._foretold = foretold
-        """The steps of the events before this one: each key with its new object."""
         self._words = Words(_chosen(flags, context.event), flags)
         self._foreseen = foresee(context)
         self._own = self._owned()
@@ -175,19 +200,23 @@ class _Work:
                 steps.append(item)
             else:
                 others.append(item)
-        self._foretold |= {(step.object.key, step.new) for step in self._foreseen.steps}
+        for step in self._foreseen.steps:
+            key = step.object.key
+            self._foretold.add((key, step.new))
         others += self._without_step()
-        error = self._foreseen.error
+        settings: list[SettingGiven] = []
+        if event.up:
+            settings += self._words.given()
         return Explanation(
             verb=event.verb,
             connection=shown(event.connection),
             selectors=_selectors(event),
             unique_id=event.unique_id,
-            settings=list(self._words.given()) if event.up else [],
+            settings=settings,
             steps=steps,
             others=others,
             notes=self._notes(),
-            error=error,
+            error=self._foreseen.error,
         )
 
     def _notes(self) -> list[str]:
@@ -201,14 +230,15 @@ class _Work:
 
     def _item(self, step: Step) -> Item:
         key = step.object.key
+        title = self._title(step.object)
         if (key, step.new) in self._foretold:
-            return Item("done already:", self._title(step.object), ["the event before does it"])
+            return Item("done already:", title, [DONE_BEFORE])
         in_the_way = self._in_the_way(step)
         if in_the_way:
-            return Item("leave alone", self._title(step.object), [in_the_way])
+            return Item("leave alone", title, [in_the_way])
         return Item(
             doing=_doing(step),
-            what=self._title(step.object),
+            what=title,
             reasons=[*self._why_now(step), *self._why_wished(step)],
             commands=commands(step, self._ifnames),
         )
@@ -259,11 +289,9 @@ class _Work:
     def _in_the_way(self, step: Step) -> str:
         """What of somebody else's keeps a step from being taken. Empty if nothing does."""
         new = step.new
-        if step.old is not None and new is None:
-            applied = self._records.applied.of([step.old.key]).get(step.old.key)
-            if applied is not None and applied.borrowed:
-                return "it was there before us, so it stays"
-        if step.old is not None or new is None:
+        if new is None:
+            return self._why_it_stays(step.object)
+        if step.old is not None:
             return ""
         observe = self._kernel.observe(new.netns)
         if isinstance(new, Link):
@@ -277,13 +305,22 @@ class _Work:
                 return f"there is a route by {other.by}, which is not ours"
         return ""
 
+    def _why_it_stays(self, old: Object) -> str:
+        """Why something is not taken away. Empty if it is."""
+        recorded = self._records.applied.of([old.key])
+        applied = recorded.get(old.key)
+        if applied is None or not applied.borrowed:
+            return ""
+        return "it was there before us, so it stays"
+
     # What has none
 
     def _without_step(self) -> Iterator[Item]:
         """What the event is about, and the kernel has already, or loses by itself."""
-        stepped = {step.object.key for step in self._foreseen.steps}
-        keys = [key for key in self._foreseen.change.own if key not in stepped]
-        keys = list(dict.fromkeys(keys))
+        own = dict.fromkeys(self._foreseen.change.own)
+        for step in self._foreseen.steps:
+            own.pop(step.object.key, None)
+        keys = list(own)
         wished = self._records.references.wished(keys)
         applied = self._records.applied.of(keys)
         for key in keys:
@@ -296,7 +333,7 @@ class _Work:
                 yield Item("not now:", self._title(thing), reasons)
             elif key in applied:
                 thing = applied[key].object
-                yield Item("gone:", self._title(thing), ["it goes along with its link"])
+                yield Item("gone:", self._title(thing), [GOES_ALONG])
 
 
 def _chosen(flags: FlagWords, event: Event) -> Chosen | None:
@@ -329,7 +366,9 @@ def _differences(step: Step) -> str:
         return ""
     fields = field_names(type(step.new))
     changed = []
-    for field, old, new in zip(fields, step.old, step.new, strict=True):  # type: ignore[call-overload]
+    for field in fields:
+        old = getattr(step.old, field)
+        new = getattr(step.new, field)
         if old != new and field not in NOT_IN_KERNEL:
             changed.append(f"{field} {shown(old)} becomes {shown(new)}")
     return f": {', '.join(changed)}"

@@ -12,6 +12,7 @@ from ..objects.link import Link
 from ..objects.object import Applied, Object
 from ..objects.sysctl import Sysctl
 from ..records import matching
+from ..records.records import Records
 from ..records.references import ForDown, Holder
 from ..settings.table import Settings
 from ..text import Refusal, shown
@@ -60,8 +61,7 @@ class Change(NamedTuple):
 
 def begin_up(context: EventContext) -> Change:
     """Records the reference. Raises Refusal, with nothing recorded, if there can be none."""
-    caller = context.caller
-    records = context.records
+    caller, records = context.caller, context.records
     references = records.references
     settings = context.load_settings(context.event)
     wished = _planned(context, settings)
@@ -70,9 +70,7 @@ def begin_up(context: EventContext) -> Change:
     for link in _links_of(wished.wishes):
         _refuse_other_marks_of_borrowed(link, context)
         _refuse_other_marks(link, context)
-    on_moved: list[str] = []
-    for old, new in wished.moved:
-        on_moved += records.move(old.key, new)
+    on_moved = _move(wished.moved, records)
     replaces = references.standing(caller)
     is_missing = _is_missing(wished.standing, context)
     if not caller.charon:
@@ -101,6 +99,14 @@ def begin_up(context: EventContext) -> Change:
         stale=tuple(stale),
         reasons=wished.reasons,
     )
+
+
+def _move(moved: Iterable[Move], records: Records) -> list[str]:
+    """The links have their new endpoints on record. Returns the keys of all that is on them."""
+    keys: list[str] = []
+    for old, new in moved:
+        keys += records.move(old.key, new)
+    return keys
 
 
 def _command(setting: str, settings: Settings) -> str:

@@ -50,13 +50,13 @@ class Plan(NamedTuple):
     """What is wished for even while no CHILD_SA is up."""
     notes: tuple[str, ...]
     """What the user may miss, and what to write to have it."""
+    reasons: Reasons
+    """Why each of these is wished for."""
     moved: tuple[tuple[Link, Link], ...] = ()
     """Links that have other endpoints from now on: before and after."""
-    reasons: Reasons | None = None
-    """Why each of these is wished for."""
 
 
-NOTHING = Plan((), (), ())
+NOTHING = Plan((), (), (), Reasons())
 
 
 class Source(NamedTuple):
@@ -121,12 +121,11 @@ def plan(
         rules=routes.rules(ways, event, settings, reasons),
         clamps=_clamps(links, settings, reasons),
     )
-    name_notes = [each.note for each in named if each.note]
     standing = _standing(parts, ways, virtual_ips, settings, reasons)
     return Plan(
         wishes=(*parts.all(), *routes.aside(event, settings, reasons)),
         standing=tuple(standing),
-        notes=(*name_notes, *route_notes),
+        notes=(*_notes(named), *route_notes),
         moved=tuple(_moved(named)),
         reasons=reasons,
     )
@@ -155,6 +154,10 @@ def blocking(
     rules = routes.rules(ways, event, settings, reasons)
     standing = _blocking(ways, rules, settings.netns or "", reasons)
     return Plan((), tuple(standing), (), reasons=reasons)
+
+
+def _notes(named: list[link_wishes.NamedLink]) -> list[str]:
+    return [each.note for each in named if each.note]
 
 
 def _moved(named: list[link_wishes.NamedLink]) -> list[tuple[Link, Link]]:

@@ -148,23 +148,15 @@ def rules(
     first = settings.full_priority
     behind = first + BEHIND
     outer = _rules_of_outer_packets(family, behind, settings, reasons)
-    nearer = Rule(
-        family,
-        first + 2,
-        FR_ACT_TO_TBL,
-        RT_TABLE_MAIN,
-        suppress=0,
-    )
+    nearer = Rule(family, first + 2, FR_ACT_TO_TBL, RT_TABLE_MAIN, suppress=0)
     own = _rule_of_own_packets(family, settings)
     forwarded = own._replace(target=settings.full_table, own=False)
     target = Rule(family, behind, FR_ACT_NOP)
-    return [
-        *outer,
-        reasons.of(nearer, NEARER),
-        reasons.of(own, OWN_PACKETS),
-        reasons.of(forwarded, FORWARDED),
-        reasons.of(target, BEHIND_RULES),
-    ]
+    reasons.of(nearer, NEARER)
+    reasons.of(own, OWN_PACKETS)
+    reasons.of(forwarded, FORWARDED)
+    reasons.of(target, BEHIND_RULES)
+    return [*outer, nearer, own, forwarded, target]
 
 
 def _rules_of_outer_packets(
