@@ -91,6 +91,8 @@ TESTS_ABOUT = {
     ],
     "settings/values.py": ["unit/test_settings.py", "unit/test_wrong_files.py"],
     "text.py": ["unit/test_text.py"],
+    "vici/protocol.py": ["unit/test_vici_protocol.py", "unit/test_vici_recorded.py"],
+    "vici/sas.py": ["unit/test_vici_sas.py", "unit/test_vici_recorded.py"],
     "wishes/link.py": ["unit/test_plan.py", "stories/test_links.py"],
     "wishes/mtu.py": ["unit/test_plan.py"],
     "wishes/plan.py": ["unit/test_plan.py", "stories/test_standing.py"],

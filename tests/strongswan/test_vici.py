@@ -1,5 +1,6 @@
 """charon asked over VICI: which charons there are, what they tell, and what they wait for."""
 
+import json
 import os
 import re
 import signal
@@ -14,13 +15,14 @@ import pytest
 
 from support.host import Host
 from support.namespaces import HOOK, ROOT, WAIT_SECONDS
-from support.vici_frames import frames, written
+from support.vici_frames import Asked, frames, written
 from vti_updown.vici.ask import Answer, ask
 from vti_updown.vici.charons import Charon, find, hooks
+from vti_updown.vici.protocol import Value, unpack
 from vti_updown.vici.sas import ChildSa, IkeSa
 from vti_updown.vici.session import Closed, Refused, Session
 
-from .conftest import Pair
+from .conftest import SUN_STRONGSWAN, Pair
 
 SECONDS = 20.0
 """A time limit that an emulated charon keeps."""
@@ -137,7 +139,7 @@ until [ -e /run/go ]; do sleep 0.1; done
 def site(hosts: Pair) -> Iterator[Pair]:
     hosts.moon.file(SLEEPY, WAITS, 0o755)
     hosts.moon.run("touch", "/run/go")
-    hosts.sun.charon(swanctl=SUN, charon=CHARON)
+    hosts.sun.charon(swanctl=SUN, charon=SUN_STRONGSWAN)
     hosts.moon.charon(swanctl=MOON.replace("UPDOWN", SLEEPY), charon=CHARON)
     yield hosts
     hosts.moon.stop_charon()
@@ -171,11 +173,23 @@ def answer_of(host: Host, seconds: float = SECONDS) -> Answer:
 @contextmanager
 def up(host: Host, *children: str) -> Iterator[None]:
     """These connections are up meanwhile."""
-    for child in children:
-        host.run("swanctl", "--initiate", "--child", child)
-    yield
-    for child in children:
-        host.run("swanctl", "--terminate", "--ike", child)
+    try:
+        for child in children:
+            host.run("swanctl", "--initiate", "--child", child)
+        yield
+    finally:
+        for child in children:
+            host.run("swanctl", "--terminate", "--ike", child, check=False)
+
+
+@contextmanager
+def hooks_sleep(host: Host) -> Iterator[None]:
+    """Meanwhile the hook of `sleepy` runs on, until /run/go is there."""
+    host.run("rm", "-f", "/run/go", "/run/sleeps")
+    try:
+        yield
+    finally:
+        host.run("touch", "/run/go")
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -188,31 +202,33 @@ def wait_until(condition: Callable[[], bool]) -> None:
 # What swanctl says of the same
 
 
+WORD = re.compile(r"[\w-]+=|[{}\[\]]|[^\s{}\[\]=]+(?:\[[^\]]*\])?")
+"""A key, a bracket, or a value, which may end in brackets of its own: `10.1.0.0/16[tcp/http]`."""
+
+
 def raw(host: Host) -> dict[str, Any]:
     """The IKE_SAs by their names, as `swanctl --list-sas --raw` tells them."""
     sas: dict[str, Any] = {}
     for line in host.run("swanctl", "--list-sas", "--raw").splitlines():
-        words = re.findall(r"[{}\[\]]|[^\s{}\[\]]+(?:\[[^\]]*\](?=[ \]]))?", line)
+        words = WORD.findall(line)
         if words[:2] == ["list-sa", "event"]:
             sas |= section(iter(words[3:]))
     return sas
 
 
 def section(words: Iterator[str]) -> dict[str, Any]:
-    """What stands between two braces."""
+    """What stands between two braces: `key=value`, `key=[value value]` and `name {…}`."""
     found: dict[str, Any] = {}
     for word in words:
         if word == "}":
             break
-        key, is_value, value = word.partition("=")
-        if is_value and value:
-            found[key] = value
-            continue
-        opening = next(words)
-        if opening == "[":
-            found[key] = list(iter(lambda: next(words), "]"))
+        following = next(words)
+        if following == "{":
+            found[word] = section(words)
+        elif following == "[":
+            found[word.removesuffix("=")] = list(iter(lambda: next(words), "]"))
         else:
-            found[key] = section(words)
+            found[word.removesuffix("=")] = following
     return found
 
 
@@ -351,8 +367,7 @@ def test_within_the_host_it_is_found_as_well(site):
 
 def test_a_charon_whose_hook_sleeps_is_said_to_wait_for_it(site):
     """The answer comes while the hook still runs, and lacks only what the hook is about."""
-    site.moon.run("rm", "/run/go")
-    with up(site.moon, "gw"):
+    with up(site.moon, "gw"), hooks_sleep(site.moon):
         site.moon.start("swanctl", "--initiate", "--child", "sleepy")
         site.moon.until("test -e /run/sleeps")
         answer = answer_of(site.moon)
@@ -368,9 +383,9 @@ def test_a_charon_whose_hook_sleeps_is_said_to_wait_for_it(site):
         answer = answer_of(site.moon)
         assert len(told(answer.sas)) == 2 and answer.is_complete and answer.hooks == []
         site.moon.run("swanctl", "--terminate", "--ike", "sleepy")
-    site.moon.run("rm", "/run/sleeps")
 
 
+@pytest.mark.slow
 def test_vti_updown_is_named_as_the_hook(site):
     """Its process is called after its interpreter, or after itself."""
     charon = charon_of(site.moon)
@@ -386,6 +401,7 @@ def test_vti_updown_is_named_as_the_hook(site):
     site.moon.run("swanctl", "--terminate", "--ike", "gw")
 
 
+@pytest.mark.slow
 def test_events_are_heard(site):
     """As long as somebody listens, a command on the same session among them."""
     (socket,) = charon_of(site.moon).sockets
@@ -406,6 +422,7 @@ def test_events_are_heard(site):
             session.request("unload-conn", {"name": "dragon"})
 
 
+@pytest.mark.slow
 def test_what_charon_sends_is_as_recorded(site):
     """The record is what the tests without a charon read. VTI_UPDOWN_WRITE=1 writes it anew."""
     (socket,) = charon_of(site.moon).sockets
@@ -415,9 +432,32 @@ def test_what_charon_sends_is_as_recorded(site):
     version = answer_of(site.moon).version
     if os.environ.get("VTI_UPDOWN_WRITE"):
         (ROOT / f".lab/vici-{version}.json").write_text(written(sent))
-    assert [len(packets) for packets in sent.values()] == [1, 1, 1, 3, 1, 3, 1, 1, 1, 1]
+    record = ROOT / f"tests/unit/vici-{version}.json"
+    if not record.exists():
+        pytest.skip(f"nothing is recorded of strongSwan {version}")
+    assert keys(sent) == keys(json.loads(record.read_text()))
 
 
+def keys(asked: Asked) -> dict[str, list[Any]]:
+    """What each message has, without the values. Two SAs may come in either order."""
+    found = {}
+    for step, packets in asked.items():
+        messages = [unpack(bytes.fromhex(packet)).message for packet in packets]
+        found[step] = sorted(map(shape, messages), key=str)
+    return found
+
+
+def shape(value: Value) -> Any:
+    """The keys of a section, without the numbers of an SA."""
+    if isinstance(value, dict):
+        return {
+            key.split("-", 1)[0] if key[-1].isdigit() else key: shape(each)
+            for key, each in value.items()
+        }
+    return type(value).__name__
+
+
+@pytest.mark.slow
 def test_a_charon_ends_though_clients_were_there(site):
     """One that listens and reads hears all downs, and then the end."""
     moon = site.moon
@@ -436,7 +476,8 @@ def test_a_charon_ends_though_clients_were_there(site):
 
     def listen(session: Session) -> None:
         try:
-            heard.extend(name for name, _ in session.events())
+            for name, _ in session.events():
+                heard.append(name)
         except Closed:
             ended.set()
 
@@ -447,7 +488,7 @@ def test_a_charon_ends_though_clients_were_there(site):
         os.kill(charon.pid, signal.SIGTERM)
         moon.daemon.wait(WAIT_SECONDS)
         thread.join()
-    assert ended.is_set()
+    assert ended.is_set() and heard == ["ike-updown"]
     answer = ask([charon], SECONDS)[0]
     assert answer.trouble and answer.sas is None
     assert find(network(moon)).ours == []

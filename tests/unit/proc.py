@@ -48,6 +48,15 @@ class Proc:
         for number, file in files.items():
             (folder / number.removeprefix("_")).symlink_to(file)
 
+    def reads(self, pid: int, **pipes: str) -> None:
+        """The process reads from these pipes."""
+        self.opens(pid, **pipes)
+        folder = self.folder / str(pid) / "fdinfo"
+        folder.mkdir(exist_ok=True)
+        for number in pipes:
+            flags = "pos:\t0\nflags:\t0100000\nmnt_id:\t14\n"
+            (folder / number.removeprefix("_")).write_text(flags)
+
     def runs(self, pid: int, *words: str) -> None:
         """The process has this command line."""
         text = "".join(f"{word}\0" for word in words)

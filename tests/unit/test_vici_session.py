@@ -27,7 +27,7 @@ from .fake_charon import (
 
 SOON = 0.2
 """A time limit that a test waits for."""
-SAS = [{f"gw{number}": {"uniqueid": str(number)}} for number in range(3)]
+SAS: list[protocol.Message] = [{f"gw{number}": {"uniqueid": str(number)}} for number in range(3)]
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def _ask(told: _Told, end: float) -> None:
         told.trouble = NO_SOCKET
     for socket in sockets:
         _ask_socket(told, socket, end)
-        if not told.trouble or told.version is not None:
+        if told.version is not None or time.monotonic() >= end:
             return
 
 

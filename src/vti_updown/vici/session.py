@@ -9,8 +9,7 @@ A session must not be left open unread while it is registered for events: charon
 memory without limit, and does not end before they are read.
 
 An event may come at any time, even before a registration is confirmed. So each event that nobody
-waits for is kept, and `events` gives it later. Ask for commands on another session than for events
-if you want to hear events without a time limit.
+waits for is kept, and `events` gives it later, in the order in which they came.
 
 Never call this while holding a lock that the hook may wait for: charon waits for the hook, and
 answers nothing about its IKE_SA meanwhile.
