@@ -81,6 +81,10 @@ def test_each_step_has_its_reasons_and_its_command(story: Story) -> None:
         - not now: throw route 192.168.0.2/32 in table 7763050
           - it comes only with what nobody wishes for: rule 4 pref 15003 iif lo lookup
             7763050
+
+        Not done, and what to know:
+        - not a source of the routes: this host has no address within the local selector
+          10.1.0.0/16
     """)
 
 
@@ -187,6 +191,21 @@ def test_what_is_not_done_is_told_with_what_to_write(story: Story) -> None:
           --no-routes
     """)
     )
+
+
+def test_what_is_of_the_other_family_is_told_as_left_out(story: Story) -> None:
+    """Its pair of selectors has an event of its own."""
+    story.settings("[connection.gw]\nroutes = ['fd00:2::/32']\naddress = 'fd00:1::1/64'")
+    text = explained(story, SITE)
+    other = "this event is of the other family, which has an event of its own"
+    left_out = f"- not fd00:1::1/64: {other} - not fd00:2::/32: {other}"
+    assert " ".join(text.split()).endswith(left_out)
+
+
+def test_routes_without_a_source_say_why(story: Story) -> None:
+    """This host has no address within the local selector."""
+    text = explained(story, SITE)
+    assert "not a source of the routes: this host has no address within the local" in text
 
 
 def test_a_tunnel_that_is_up_is_explained_as_it_is(story: Story) -> None:

@@ -220,7 +220,11 @@ class _Work:
         )
 
     def _notes(self) -> list[str]:
-        notes = list(self._foreseen.change.notes)
+        change = self._foreseen.change
+        notes = list(change.notes)
+        if change.reasons is not None:
+            for what, reason in change.reasons.left_out:
+                notes.append(f"not {shown(what)}: {self._words.of(reason)}")
         why_nothing = self._foreseen.why_nothing
         if why_nothing:
             notes.append(why_nothing)

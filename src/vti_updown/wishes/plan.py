@@ -32,6 +32,7 @@ GIVEN_BY_PEER = Reason("a virtual IP that the peer gave", ("address",))
 ADDRESS_CHOSEN = Reason("", ("address",))
 LINK_LOCAL_CHOSEN = Reason("", ("link_local",))
 SOURCE_OF_ROUTE = Reason("routes of ours have it as their source, so it stays as long")
+NO_SOURCE = "this host has no address within the local selector {}"
 STANDS = Reason("it stands while no CHILD_SA does", ("when_down",))
 BLOCKS = Reason("no packet goes another way while the route is not there", ("when_down",))
 MSS_CHOSEN = Reason("", ("mss",))
@@ -105,10 +106,10 @@ def plan(
     link, *_ = links
     virtual_ips = _virtual_ips(event, settings, ask)
     addresses = _addresses(link, event, settings, virtual_ips, reasons)
-    ways, route_notes = routes.ways(event, settings, ask)
+    ways, route_notes = routes.ways(event, settings, ask, reasons)
     source = None
     if ways:
-        source = _source(link, event, settings, ask, virtual_ips)
+        source = _source(link, event, ask, virtual_ips, reasons)
     if source is not None and source.ip not in virtual_ips:
         ours = ask.our_address(link.key, source.ip)
         if ours is not None:
@@ -150,7 +151,7 @@ def blocking(
     """
     settings = _in_one_namespace(settings, ask)
     reasons = Reasons()
-    ways, _ = routes.ways(event, settings, ask)
+    ways, _ = routes.ways(event, settings, ask, reasons)
     rules = routes.rules(ways, event, settings, reasons)
     standing = _blocking(ways, rules, settings.netns or "", reasons)
     return Plan((), tuple(standing), (), reasons=reasons)
@@ -230,6 +231,8 @@ def _addresses(
     for each in settings.address or ():
         if each.address.version == event.family:
             inner.append((each, ADDRESS_CHOSEN))
+        else:
+            reasons.leave_out(each.address, routes.OTHER_FAMILY)
     if settings.link_local is not None:
         own = InnerAddress(settings.link_local)
         inner.append((own, LINK_LOCAL_CHOSEN))
@@ -243,9 +246,9 @@ def _addresses(
 def _source(
     link: Link,
     event: Event,
-    settings: Settings,
     ask: Questions,
     virtual_ips: IPs,
+    reasons: Reasons,
 ) -> Source | None:
     """The preferred source of the routes.
 
@@ -254,13 +257,14 @@ def _source(
     if virtual_ips:
         first, *_ = virtual_ips
         return Source(first, Reason("the virtual IP {} is its source", (), (first,)))
-    if settings.vrf or settings.netns:
+    if link.master or link.netns:
         return None
     local = event.my_selector.network
     if local.prefixlen == 0:
         return None
     ip = ask.source(link.key, local)
     if ip is None:
+        reasons.leave_out("a source of the routes", Reason(NO_SOURCE, (), (local,)))
         return None
     rule = "its source {} is this host's address within the local selector {}"
     return Source(ip, Reason(rule, (), (ip, local)))

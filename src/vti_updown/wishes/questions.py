@@ -38,11 +38,17 @@ class Reasons:
 
     def __init__(self) -> None:
         self._given: list[tuple[Object, tuple[Reason, ...]]] = []
+        self.left_out: list[tuple[object, Reason]] = []
+        """What the settings have and the plan does not wish for, and why."""
 
     def of(self, wish: Wish, *reasons: Reason) -> Wish:
         """Keeps the reasons of a wish, beside those that it has already. Returns the wish."""
         self._given.append((wish, reasons))
         return wish
+
+    def leave_out(self, what: object, reason: Reason) -> None:
+        """Keeps why something of the settings is not wished for."""
+        self.left_out.append((what, reason))
 
     def by_key(self) -> dict[str, list[Reason]]:
         """All reasons for each key, each reason once."""

@@ -36,6 +36,7 @@ BEHIND = 4
 
 
 LISTED = Reason("", ("routes",))
+OTHER_FAMILY = Reason("this event is of the other family, which has an event of its own")
 METRIC_CHOSEN = Reason("the route has none of its own", ("metric",))
 TABLE_CHOSEN = Reason("the route has none of its own", ("table",))
 OF_VRF = Reason("the route is in the VRF's table", ("vrf",))
@@ -100,6 +101,7 @@ def ways(
     event: Event,
     settings: Settings,
     ask: Questions,
+    reasons: Reasons,
 ) -> WaysAndNotes:
     """The networks to route.
 
@@ -113,6 +115,7 @@ def ways(
     notes: list[str] = []
     for route in settings.routes:
         if route.network.version != event.family:
+            reasons.leave_out(route.network, OTHER_FAMILY)
             continue
         for found in _ways_of(route, event, settings, ask):
             way = found.because(LISTED)
