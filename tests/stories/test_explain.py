@@ -296,6 +296,45 @@ def test_what_goes_along_with_an_address_is_put_back(story: Story) -> None:
     assert "along with an address" in why["put back route 10.9.0.0/16 by vti1"]
 
 
+def test_a_link_that_moves_with_its_name_says_so(story: Story) -> None:
+    """The gateway has a new address, and the settings chose the name."""
+    story.settings("[connection.gw]\nname = 'office'")
+    story.up(**SITE)
+    why = reasons(story, {**SITE, "PEER": "192.168.0.9", "UNIQUEID": 2})
+    assert (
+        'name = "office" ([connection.gw]): our link of this name gets these endpoints, and stays'
+    ) in why["change link office"]
+
+
+def test_what_comes_with_anothers_full_tunnel_says_so(story: Story) -> None:
+    """The peers of all tunnels are kept out of it."""
+    story.settings("[connection.pluto]\nroutes = ['0.0.0.0/0']")
+    story.up(**SITE)
+    why = reasons(story, {**EVERYTHING, **PLUTO_MARK})
+    thrown = why["make throw route 192.168.0.2/32 in table 7763050"]
+    assert thrown.startswith("it comes and goes with another one of these; gw (since ")
+
+
+def test_a_link_that_changes_its_vrf_loses_all_on_it(story: Story) -> None:
+    """It is put back, and the reason is the VRF."""
+    story.host.vrfs["blue"] = 10
+    story.up(**SITE)
+    story.settings("[connection.office]\nvrf = 'blue'\nroutes = ['10.9.0.0/16']")
+    why = reasons(story, {**SITE, "CONNECTION": "office", "UNIQUEID": 2})
+    assert why["put back route 10.2.0.0/16 by vti1"].startswith("its link changes the VRF")
+    assert 'vrf = "blue" ([connection.office]): the route is in the VRF' in str(why)
+
+
+def test_what_an_event_could_not_do_is_tried_again_with_a_reason(story: Story) -> None:
+    """The next event looks at it, whatever it is about."""
+    story.up(**SITE)
+    story.host.refuses["ip link del"] = 16
+    story.down(**SITE)
+    story.host.refuses.clear()
+    why = reasons(story, {**SITE, **PLUTO_MARK})["take away link vti1"]
+    assert why.startswith("an earlier event could not do it, or died at it; nobody wishes for it")
+
+
 def test_somebody_elses_link_is_used_and_told(story: Story) -> None:
     """It is never changed, so there is no command for it."""
     story.host.add_vti("mine", "192.168.0.1", "192.168.0.2", 2)
