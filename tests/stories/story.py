@@ -8,6 +8,7 @@ with `run:`, and last `exit status:` where it is not 0.
 This is the only file of the stories that knows what the product is made of inside.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -25,7 +26,9 @@ import pytest
 from support.events import environment
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
+from vti_updown.admin import event_sources, updown_line
 from vti_updown.admin import session as admin_session
+from vti_updown.admin.live import Live
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import rehearse as hook_rehearse
 from vti_updown.hook import run as hook_run
@@ -397,6 +400,8 @@ class Story:
         self._tries: int | None = None
         self._during: Callable[[], object] | None = None
         self._turn = 0
+        self.live = Live([], "", "", [])
+        """What charons tell by VICI of the connection that is asked for."""
         self.done: list[str] = []
         """The commands that the last command for people stood for, and what came between."""
         self.settings("")
@@ -408,6 +413,9 @@ class Story:
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "snapshot", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
+        patch.setattr(event_sources, "live", lambda *_: self.live)
+        patch.setattr(updown_line, "SWANCTL", "swanctl.conf")
+        patch.setattr(updown_line, "IPSEC", "ipsec.conf")
         patch.setattr(hook_late, "opened", self._opened)
         for module in (hook_rehearse, hook_late):
             patch.setattr(module, "LateEvents", self._late_events)
@@ -605,6 +613,7 @@ class Story:
         environ = environment(verb, **changed)
         rehearsed, foretold = self._call(["--dry-run"], environ)
         assert not self._kernel.taken, "--dry-run changed something"
+        explained = self.explain(environ)
         said, status = self._call([], environ)
         done, self._kernel.taken = self._kernel.taken, []
         ran, self._ran = self._ran, []
@@ -612,9 +621,31 @@ class Story:
             f"--dry-run ends with {foretold}, and the event with {status}"
         )
         self._compare(rehearsed, said, done)
+        if not self._kernel.surprised:
+            promised = [line for line in rehearsed if line[:1] not in "#e"]
+            assert explained in (None, promised), "explain has other commands than --dry-run"
         self._kernel.surprised = False
         rehearsed = [line for line in _without_reasons(rehearsed) if not line.startswith("error: ")]
         return "\n".join([*rehearsed, *(f"log: {line}" for line in said), *ran, *_ended(status)])
+
+    def explain(self, environ: Mapping[str, str]) -> list[str] | None:
+        """The commands of `explain` for an event. Everything that it lists has a reason.
+
+        None if the updown line or the event itself is wrong.
+        """
+        before = self.left()
+        words = ["explain", "--json", "--config", FILE, *shlex.split(self.line)]
+        printed = self.command(*words, environ=environ)
+        assert self.left() == before and not self.done, "explain changed something"
+        if printed.startswith("error: "):
+            return None
+        document, _, _ = printed.partition("\nexit status: ")
+        (event,) = json.loads(document)["events"]
+        commands: list[str] = []
+        for item in event["steps"] + event["without_step"]:
+            assert item["reasons"] and all(item["reasons"]), f"no reason: {item}"
+            commands += item["commands"]
+        return commands
 
     def rehearse(self, verb: str, **changed: object) -> str:
         """What a person sees who gives the event by hand with `--dry-run`, with all comments."""

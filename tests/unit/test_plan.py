@@ -16,7 +16,7 @@ from vti_updown.objects.sysctl import Sysctl
 from vti_updown.settings.lists import ConfiguredRoute, InnerAddress
 from vti_updown.settings.table import FULL_TABLE, Settings
 from vti_updown.wishes.plan import plan
-from vti_updown.wishes.questions import LinkName, PlanError, Questions
+from vti_updown.wishes.questions import LinkName, PlanError, Questions, Reason
 
 NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", "MY_SOURCEIP6_1"])
 
@@ -34,7 +34,7 @@ class Answers(Questions):
         self.packets = []
 
     def link_name(self, link, defaults, chosen):
-        return LinkName(chosen or next(iter(defaults)))
+        return LinkName(chosen or next(iter(defaults)), Reason("by hand"))
 
     def source(self, link_key, network):
         return self._source and ip_address(self._source)
@@ -83,7 +83,11 @@ def wishes(
     **changed,
 ):
     answers = Answers(source, hop, held, path_mtu, host=host)
-    return plan(parse(environment(verb, **changed)), settings, answers)
+    made = plan(parse(environment(verb, **changed)), settings, answers)
+    reasons = made.reasons.by_key()
+    for wish in (*made.wishes, *made.standing):
+        assert reasons[wish.key], f"nothing says why there is {wish.label}"
+    return made
 
 
 def of(kind, made):
@@ -603,7 +607,7 @@ class Taken(Answers):
 
     def link_name(self, link, defaults, chosen):
         *self.taken, last = defaults
-        return LinkName(last)
+        return LinkName(last, Reason("by hand"))
 
 
 def test_default_names_lie_further_and_further_away():
@@ -908,6 +912,7 @@ def test_ipv6s_own_metric_is_none():
 def test_a_name_of_charons_own_namespace_is_no_namespace():
     """A full tunnel needs its rules there, or its own packets go into it."""
     named = wishes(EVERYTHING._replace(netns="charons-own"))
-    assert named == wishes(EVERYTHING) and of(Rule, named)
+    same = wishes(EVERYTHING)._replace(reasons=named.reasons)
+    assert named == same and of(Rule, named)
     elsewhere = wishes(EVERYTHING._replace(netns="red"))
     assert not of(Rule, elsewhere) and {one.netns for one in of(Route, elsewhere)} == {"red"}

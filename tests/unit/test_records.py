@@ -13,6 +13,7 @@ from vti_updown.event import parse
 from vti_updown.objects.mss import MssClamp
 from vti_updown.objects.object import Applied
 from vti_updown.objects.registry import Step
+from vti_updown.reconcile.difference import NOT_WISHED
 from vti_updown.reconcile.reconcile import steps_over
 from vti_updown.records import unique_ids
 from vti_updown.records.applied import TRIED_EACH, TRIES
@@ -202,7 +203,7 @@ def test_what_cannot_be_read_is_left_out_and_named(records, text):
     assert records.unreadable == {LINK.key}
     assert steps_over([LINK.key, ONE.key], records) == [], "somebody may wish for it"
     records.references.end(number)
-    assert steps_over([ONE.key], records) == [Step(ONE, None)]
+    assert steps_over([ONE.key], records) == [Step(ONE, None, why=NOT_WISHED)]
 
 
 # The file

@@ -150,6 +150,7 @@ FORMS = [
     ("command_seconds", "60", ["--command-seconds", "60"], 60),
     ("command_detach", "true", ["--command-detach"], True),
     ("command_detach", "false", ["--command-detach=no"], False),
+    ("log", '"commands"', ["--log", "commands"], "commands"),
 ]  # fmt: skip
 
 

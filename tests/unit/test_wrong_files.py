@@ -181,6 +181,8 @@ WRONG = [
      f"error: gw: {FILE} [default] command_seconds = 0 is not a number from 1 to 60; write command_seconds = 5"),
     ("[default]\ncommand_seconds = 1.5",
      f"error: gw: {FILE} [default] command_seconds = 1.5 is not a number from 1 to 60; write command_seconds = 5"),
+    ("[default]\nlog = 'all'",
+     f'error: gw: {FILE} [default] log = "all" is not lines or commands; write log = "commands"'),
     ("[default]\ncommand_detach = 'yes'",
      f'error: gw: {FILE} [default] command_detach = "yes" is neither true nor false; write command_detach = true'),
     # No value at all for this connection: printed is escaped.

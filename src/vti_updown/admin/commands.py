@@ -4,6 +4,7 @@ click's commands are made from it. It needs no click itself, so that the entry c
 from an event. What a command does is imported only when it is called.
 """
 
+import os
 from collections.abc import Callable, Sequence
 
 from ..named_tuple import NamedTuple
@@ -87,6 +88,27 @@ def _check_config(call: Call) -> Outcome:
     return Outcome(checked.lines, status_of_lines=checked.status)
 
 
+def _explain(call: Call) -> Outcome:
+    """It changes nothing, so its dry run is itself."""
+    from . import event_sources
+    from .explain import explain
+
+    ours = ("dry-run", *(flag.name for flag in FLAGS_OF_COMMANDS))
+    flags = {name: words for name, words in call.flags.items() if name not in ours}
+    if call.connections and "event" in call.flags:
+        what = "a connection and --event are two sources of one event"
+        raise SettingsError(what, "leave one of them out")
+    if call.connections:
+        told = event_sources.from_name(call.connections, flags)
+    elif "event" in call.flags:
+        (file,) = call.flags["event"]
+        told = event_sources.from_file(file, flags)
+    else:
+        told = event_sources.from_environment(os.environ, flags)
+    return explain(told, "json" in call.flags)
+
+
+FLAGS_OF_EVENTS = tuple(flag.name for flag in FLAGS if flag.name not in ("version", "help"))
 COMMANDS = {
     command.name: command
     for command in (
@@ -95,6 +117,15 @@ COMMANDS = {
             help="Check the file of settings. It prints every fault, or what each table matches.",
             flags=("config", "dry-run"),
             run=_check_config,
+        ),
+        Command(
+            name="explain",
+            help="Say what an event would do and why, and change nothing: the event of the"
+            " environment's PLUTO_*, of a saved environment, or of a connection by its name and up"
+            " or down. The flags are those of its updown line.",
+            flags=(*FLAGS_OF_EVENTS, "event", "json"),
+            run=_explain,
+            argument="CONNECTION",
         ),
         Command(
             name="flush",
@@ -142,6 +173,16 @@ FLAGS_OF_COMMANDS = (
         name="force",
         metavar=None,
         help="Even while charon is running: its tunnels go.",
+    ),
+    Flag(
+        name="event",
+        metavar="FILE",
+        help="A saved environment, one NAME=VALUE a line as env prints it; - is standard input.",
+    ),
+    Flag(
+        name="json",
+        metavar=None,
+        help="Print JSON for programs.",
     ),
 )
 EVERY_FLAG = (*FLAGS, *FLAGS_OF_COMMANDS)

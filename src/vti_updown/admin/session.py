@@ -19,7 +19,7 @@ from ..hook.late import GIVE_WAY_SECONDS, Turn, adopt_lost
 from ..hook.rehearse import notes_of_waiting
 from ..hook.run import done, settle, with_command
 from ..kernel.kernel import Kernel
-from ..objects.registry import Step, commands
+from ..objects.registry import Step
 from ..output import comments, event_lines, refused
 from ..reconcile.reconcile import Result, ifnames_of, reconcile, steps_over, with_doubts
 from ..records.records import Records, snapshot
@@ -187,10 +187,7 @@ class Session:
         self._errors.setdefault(error.message, error)
 
     def _note(self, result: Result) -> None:
-        for step in result.steps:
-            key = step.object.key
-            if key not in result.foreign and key not in result.failed:
-                self._commands += commands(step, result.ifnames)
+        self._commands += result.commands()
         for note in result.notes:
             self.note(note)
         for failure in result.failures:

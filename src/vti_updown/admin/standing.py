@@ -155,7 +155,7 @@ class _Preparation:
         """What is to stand for a connection, by family."""
         planned: list[_Planned] = []
         for family in (4, 6):
-            event = _event_asleep(name, settings, family)
+            event = event_asleep(name, settings, family)
             caller = caller_of(processes.BY_HAND, event)
             wished = self._plan(event, caller, settings)
             one_family = _Planned(caller, wished)
@@ -195,7 +195,7 @@ def _notes_of(
     return list(different)
 
 
-def _event_asleep(
+def event_asleep(
     name: str,
     settings: Settings,
     family: int,

@@ -9,7 +9,8 @@ from ..objects.object import Object
 from ..objects.route import Route
 from ..reconcile.reconcile import Result
 from ..records.references import STANDING
-from ..text import Refusal, fitted, in_head, noted, said
+from ..settings.table import COMMANDS
+from ..text import FURTHER, Refusal, fitted, in_head, noted, said, wrapped
 from .begin import Change, needs_no_link
 from .context import EventContext
 
@@ -76,7 +77,7 @@ def report_up(
         *result.failures,
     ]
     return Report(
-        lines=[first_line, *_noted(event, notes)],
+        lines=[first_line, *_commands(event, change, result), *_noted(event, notes)],
         command=change.command,
         ifname=link.name,
     )
@@ -117,8 +118,9 @@ def report_down(
         if reason is not None:
             first = report_nothing_to_do(context.event, reason).lines
     notes = result.notes + result.failures
+    event = context.event
     report = Report(
-        lines=first + _noted(context.event, notes),
+        lines=[*first, *_commands(event, change, result), *_noted(event, notes)],
         command=change.command,
     )
     if former is not None:
@@ -202,6 +204,21 @@ def _blocked(context: EventContext) -> list[str]:
         if isinstance(wish, Route) and wish.is_unreachable:
             blocked.append(f"{wish.destination} blocked")
     return list(dict.fromkeys(blocked))
+
+
+def _commands(
+    event: Event,
+    change: Change,
+    result: Result,
+) -> list[str]:
+    """The commands that the event stood for, if the settings ask for them. None of them is cut."""
+    if change.log != COMMANDS:
+        return []
+    head = f"{in_head(event.connection)}: "
+    lines: list[str] = []
+    for command in result.commands():
+        lines += wrapped(command, head + FURTHER, first=head)
+    return lines
 
 
 def _noted(event: Event, notes: Iterable[str]) -> list[str]:

@@ -147,6 +147,12 @@ class Link(LinkFields, Object):
 
     __slots__ = ()
     PARSERS = {"local": ip_address, "remote": ip_address}
+    MERGED = {
+        "mtu": "the newest of the settings; without one, the smallest that a path allows",
+        "multicast": "that of those that ask for it",
+        "own_link_local": "that of those that ask for it",
+        "device": "the newest that is named",
+    }
 
     @property
     def key(self) -> str:

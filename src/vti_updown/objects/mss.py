@@ -53,6 +53,10 @@ class MssClamp(MssClampFields, Placed):
 
     __slots__ = ()
     GOES_WITH_LINK = False
+    MERGED = {
+        "ipv4": "those of an mss, before those of an mtu, before the smallest of the paths",
+        "ipv6": "those of an mss, before those of an mtu, before the smallest of the paths",
+    }
 
     @property
     def key(self) -> str:

@@ -60,6 +60,8 @@ class Object(ABC):
     """How a field is read that is written down as text."""
     GOES_WITH_LINK: ClassVar[bool] = True
     """Whether the kernel takes it away together with its link."""
+    MERGED: ClassVar[Mapping[str, str]] = {}
+    """The fields that `with_opinion_of` merges, each with its rule in words: what counts."""
 
     @property
     @abstractmethod
@@ -75,6 +77,11 @@ class Object(ABC):
     @abstractmethod
     def label(self) -> str:
         """What it is called in a line, such as `route 10.2.0.0/16`."""
+
+    def title(self, ifname: str) -> str:
+        """What it is called in a list of many, on the link `ifname`."""
+        del ifname
+        return self.label
 
     @abstractmethod
     def commands(self, old: "Self | None", ifname: str) -> list[str]:

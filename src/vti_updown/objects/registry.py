@@ -33,6 +33,8 @@ class Step(NamedTuple):
     new: Object | None
     before: str | None = None
     """What was there before us, as `Applied` has it."""
+    why: str = ""
+    """Why the kernel must change, in words: see `difference`."""
 
     @property
     def object(self) -> Object:

@@ -128,6 +128,7 @@ class Route(RouteFields, ByNetlink):
     __slots__ = ()
     NEW, DELETE = RTM_NEWROUTE, RTM_DELROUTE
     PARSERS = {"destination": ip_network, "source": ip_address}
+    MERGED = {"source": "the newest that there is, for the link of the newest route"}
 
     @property
     def key(self) -> str:
@@ -137,6 +138,14 @@ class Route(RouteFields, ByNetlink):
     @property
     def label(self) -> str:
         return f"route {self.destination}"
+
+    def title(self, ifname: str) -> str:
+        title = f"{self.label} by {ifname}"
+        if self._type != RTN_UNICAST:
+            title = f"{_WORDS[self._type]} {self.label}"
+        if self.table != RT_TABLE_MAIN:
+            title += f" in table {self.table}"
+        return title
 
     @property
     def summary(self) -> str:

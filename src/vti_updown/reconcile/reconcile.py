@@ -11,7 +11,7 @@ from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
 from ..objects.object import Applied, Object, Outcome
-from ..objects.registry import Step
+from ..objects.registry import Step, commands
 from ..records.records import Records
 from ..records.storage import DatabaseError
 from ..text import Refusal, shown
@@ -39,6 +39,17 @@ class Result(NamedTuple):
     """Keys of what could not be done."""
     spoilt: frozenset[str] = frozenset()
     """Keys of the links on which something could not be put."""
+    borrowed: frozenset[str] = frozenset()
+    """Keys of the links that somebody else made: they were not changed."""
+
+    def commands(self) -> list[str]:
+        """The commands that the steps stood for which changed something."""
+        unchanged = self.foreign | self.failed | self.borrowed
+        done: list[str] = []
+        for step in self.steps:
+            if step.object.key not in unchanged:
+                done += commands(step, self.ifnames)
+        return done
 
     def and_then(self, later: "Result") -> "Result":
         """These steps and then the later ones."""
@@ -49,6 +60,7 @@ class Result(NamedTuple):
             failures=self.failures + later.failures,
             foreign=self.foreign | later.foreign,
             failed=self.failed | later.failed,
+            borrowed=self.borrowed | later.borrowed,
         )
 
 
@@ -168,6 +180,7 @@ class _Attempt:
             foreign=self._foreign(),
             failed=frozenset(self._faults),
             spoilt=frozenset(self._spoilt),
+            borrowed=self._borrowed(before),
         )
 
     def _links(self, keys: Iterable[str]) -> Links:
@@ -272,6 +285,14 @@ class _Attempt:
                 keys.add(foreign.key)
         return frozenset(keys)
 
+    def _borrowed(self, before: AppliedByKey) -> frozenset[str]:
+        """The keys of the links that are, or were, somebody else's."""
+        applied = dict(before)
+        for ended in self._ended:
+            if ended.outcome is not None and ended.outcome.applied is not None:
+                applied[ended.step.object.key] = ended.outcome.applied
+        return frozenset(key for key, was in applied.items() if was.borrowed)
+
     def _record(self, before: AppliedByKey) -> list[str]:
         """Writes down what came of the steps. If that fails, all of it stays in doubt."""
         try:
@@ -329,29 +350,36 @@ def _record_put(step: Step, put: Applied, records: Records) -> None:
     records.applied.put(put._replace(sure=True))
 
 
+ASKED = ""
+COMES_OR_GOES_WITH = "it comes and goes with another one of these"
+LEFT_IN_DOUBT = "an earlier event could not do it, or died at it"
+LOST_WITH_LINK = "its link was taken away by somebody, or is bound to a device that came back"
+"""Why a key is looked at."""
+
+
 def with_doubts(
     keys: Iterable[str],
     records: Records,
     kernel: Kernel,
-) -> list[str]:
-    """`keys`, and what else must be looked at.
+) -> dict[str, str]:
+    """`keys`, and what else must be looked at: why, by key.
 
     That is what an earlier event left in doubt, all that stands on a link that somebody took away
     or that is bound to a device that is gone and came back, and what comes and goes with one of
     them.
     """
-    all_keys = dict.fromkeys(keys)
+    all_keys = dict.fromkeys(keys, ASKED)
     for key in list(all_keys):
         for with_it in records.references.coming_or_going_with(key):
-            all_keys[with_it] = None
+            all_keys.setdefault(with_it, COMES_OR_GOES_WITH)
     for key in records.applied.in_doubt():
-        all_keys[key] = None
+        all_keys.setdefault(key, LEFT_IN_DOUBT)
     recorded = records.applied.of(all_keys)
     for link_key, was in recorded.items():
         lost = _lost_with(link_key, was, records, kernel)
         for key in lost:
-            all_keys[key] = None
-    return list(all_keys)
+            all_keys.setdefault(key, LOST_WITH_LINK)
+    return all_keys
 
 
 def _lost_with(

@@ -34,7 +34,7 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from .adoption import Adoption
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS reference (
     me TEXT NOT NULL,
     peer TEXT NOT NULL,
     since TEXT NOT NULL,                      -- UTC, for people
-    command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
+    command TEXT NOT NULL DEFAULT '',         -- the user's own, for its down
+    log TEXT NOT NULL DEFAULT ''              -- what its down prints: the setting of its up
 );
 CREATE TABLE IF NOT EXISTS charon (
     name TEXT PRIMARY KEY                     -- see processes; empty by hand

@@ -58,6 +58,18 @@ class Holder(NamedTuple):
     """When it came, for people."""
 
 
+class ForDown(NamedTuple):
+    """What an `up` leaves for its `down`, which does without the settings."""
+
+    command: str = ""
+    """The user's own, as `user_command` writes it. Empty if there is none."""
+    log: str = ""
+    """What is printed of an event: the setting `log`."""
+
+
+NOTHING_FOR_DOWN = ForDown()
+
+
 class References:
     """The tables `reference`, `wish` and `charon`."""
 
@@ -78,19 +90,16 @@ class References:
         self,
         caller: Caller,
         wishes: Iterable[Object],
-        command: str = "",
+        for_down: ForDown = NOTHING_FOR_DOWN,
     ) -> int:
-        """Records an `up` with its wishes, and returns its number.
-
-        `command` is the user's own, for its `down`.
-        """
+        """Records an `up` with its wishes, and returns its number."""
         self.add_charon(caller.charon)
         number = self._insert(
             caller,
             charon=caller.charon,
             identity=caller.identity,
             connection=caller.connection,
-            command=command,
+            for_down=for_down,
         )
         self.wish(number, wishes)
         return number
@@ -127,14 +136,14 @@ class References:
         charon: str,
         identity: str,
         connection: str,
-        command: str = "",
+        for_down: ForDown = NOTHING_FOR_DOWN,
     ) -> int:
         number = self.next_standing() if charon == STANDING else None
         cursor = self._db.execute(
             "INSERT INTO reference"
             " (number, charon, identity, unique_id, born,"
-            " connection, virtual_ips, me, peer, since, command)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " connection, virtual_ips, me, peer, since, command, log)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 number,
                 charon,
@@ -146,7 +155,7 @@ class References:
                 caller.me,
                 caller.peer,
                 now(),
-                command,
+                *for_down,
             ),
         )
         assert cursor.lastrowid is not None
@@ -210,17 +219,16 @@ class References:
             return None
         return wish
 
-    def command(self, number: int) -> str:
-        """The user's command for the `down` of a reference; empty: none, or its `up` failed."""
+    def for_down(self, number: int) -> ForDown:
+        """What the `up` of a reference left for its `down`. Nothing if it failed."""
         row = self._db.execute(
-            "SELECT command FROM reference"
+            "SELECT command, log FROM reference"
             " WHERE number = ? AND EXISTS (SELECT 1 FROM wish WHERE reference = number)",
             (number,),
         ).fetchone()
         if row is None:
-            return ""
-        (command,) = row
-        return str(command)
+            return NOTHING_FOR_DOWN
+        return ForDown(*row)
 
     def holders(self, key: str) -> list[Holder]:
         """Every reference that wishes for `key`, the newest first."""

@@ -3,7 +3,7 @@
 The module knows no records.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..addresses import IPAddress
 from ..event import Event
@@ -23,11 +23,39 @@ from .table import (
 from .values import is_pattern
 
 
+class Layer(NamedTuple):
+    """What one place says of the settings: a table of the file, or the flags."""
+
+    values: Sourced
+    given: Mapping[str, object]
+    """The same by key, as TOML or the command line have it."""
+
+
+class Chosen(NamedTuple):
+    """The settings of an event's connection, and what they were made of."""
+
+    settings: Settings
+    layers: list[Layer]
+    """The strongest last."""
+
+    def given(self, key: str) -> tuple[Origin, object] | None:
+        """Where a setting is from, and what stands there. None if it is the default."""
+        for layer in reversed(self.layers):
+            if key in layer.values.value:
+                return layer.values.origin, layer.given.get(key)
+        return None
+
+
 def settings_for(flags: FlagWords, event: Event) -> Settings:
     """The settings of an event's connection, from the flags and the file.
 
     Raises SettingsError for what cannot be.
     """
+    return chosen_for(flags, event).settings
+
+
+def chosen_for(flags: FlagWords, event: Event) -> Chosen:
+    """The same, with what each of them is from."""
     from_flags = Sourced(values_of_flags(flags), Origin())
     file = chosen_file(flags)
     sections = read_sections(file, raise_error)
@@ -38,9 +66,11 @@ def settings_for(flags: FlagWords, event: Event) -> Settings:
         matching = [section for section in sections if _matches(section, event)]
         # Of equals, the one further down in the file stays the later one.
         used = sorted(matching, key=_specificity)
-    layers = [_layer(section) for section in used]
+    layers = [Layer(_layer(section), section.given) for section in used]
+    layers.append(Layer(from_flags, flags))
     most_specific = used[-1].name if used else ""
-    return _settings([*layers, from_flags], most_specific)
+    settings = _settings([layer.values for layer in layers], most_specific)
+    return Chosen(settings, layers)
 
 
 def settings_by_name(flags: FlagWords) -> dict[str, Settings | SettingsError]:

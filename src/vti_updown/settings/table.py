@@ -20,6 +20,7 @@ DEFAULT_FILE = "/etc/vti-updown.toml"
 AUTO = "auto"
 KIND_NAMES = (AUTO, *LINK_KINDS)
 REMOVE, BLOCK, KEEP = "remove", "block", "keep"
+LINES, COMMANDS = "lines", "commands"
 
 FILES, LINKS, NAMESPACES, TABLES = "files", "links", "namespaces", "tables"
 """What a shell may complete a value with, beside words: see `Flag.completes`."""
@@ -107,6 +108,8 @@ class Settings(NamedTuple):
     """How long a command may take. None stands for the default."""
     command_detach: bool = False
     """Whether charon does not wait for a command."""
+    log: str = LINES
+    """What is printed of an event: its lines, or each command that it stood for as well."""
     section: str = ""
     """The NAME of the most specific [connection.NAME] that matched. It is empty without one."""
 
@@ -454,6 +457,14 @@ FLAGS = (
         words=values.yes_or_no,
         alone="yes",
         choices=("yes", "no"),
+    ),
+    Flag(
+        name="log",
+        metavar="WHAT",
+        help="What charon's log has of an event: lines, or commands, which it stood for, as well.",
+        default=LINES,
+        example=COMMANDS,
+        parse=values.choice(LINES, COMMANDS),
     ),
     Flag(
         name="config",
