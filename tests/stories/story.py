@@ -25,6 +25,7 @@ import pytest
 from support.events import environment
 from vti_updown import cli, state
 from vti_updown.addresses import IPAddress
+from vti_updown.admin import history as admin_history
 from vti_updown.admin import session as admin_session
 from vti_updown.hook import caller, user_command
 from vti_updown.hook import late as hook_late
@@ -404,12 +405,12 @@ class Story:
         self._take_the_place_of_the_system(patch)
 
     def _take_the_place_of_the_system(self, patch: pytest.MonkeyPatch) -> None:
-        for module in (hook_run, hook_rehearse, admin_session):
+        for module in (hook_run, hook_rehearse, admin_session, admin_history):
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "snapshot", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
         patch.setattr(hook_late, "opened", self._opened)
-        for module in (hook_rehearse, hook_late):
+        for module in (hook_rehearse, hook_late, admin_history):
             patch.setattr(module, "LateEvents", self._late_events)
         patch.setattr(caller, "charon", lambda: self._charon)
         patch.setattr(

@@ -1,6 +1,7 @@
 """Every command for people with every flag there is, in front of its name and behind it."""
 
 import itertools
+import json
 from collections.abc import Callable
 
 import pytest
@@ -122,11 +123,30 @@ def obeys_help(story: Story, command: Command, place: str) -> None:
     assert listed == {*command.flags, "version", "help"}
 
 
+def obeys_json(story: Story, command: Command, place: str) -> None:
+    """What is printed is JSON, with all that there is."""
+    story.up(**SITE)
+    told = json.loads(story.command(*placed([command.name], ["--json"], place)))
+    assert [tunnel["connection"] for tunnel in told["tunnels"]] == ["gw"]
+
+
+def obeys_charon_log(story: Story, command: Command, place: str) -> None:
+    """It is the file that is read, also where no tunnel is named."""
+    story.up(**SITE)
+    story.down(**SITE)
+    words = ["--charon-log", "missing.log"]
+    told = story.command(*placed([command.name], words, place))
+    assert told.startswith("error: cannot read missing.log: No such file")
+    assert told.endswith("\nexit status: 2")
+
+
 OBEYED: dict[str, Callable[[Story, Command, str], None]] = {
     "dry-run": obeys_dry_run,
     "config": obeys_config,
     "stale": obeys_stale,
     "force": obeys_force,
+    "json": obeys_json,
+    "charon-log": obeys_charon_log,
     "version": obeys_version,
     "help": obeys_help,
 }
@@ -160,11 +180,11 @@ def test_a_flag_that_is_given_twice_means_the_same_everywhere(
     with_work(story, command)
     for flag in command.flags:
         once, twice = places
-        with_value = flag == "config"
+        with_value = flag in ("config", "charon-log")
         words = [f"--{flag}=other.toml"] if with_value else [f"--{flag}"]
         told = story.command(*placed(placed([command.name], words, once), words, twice))
         if with_value:
-            assert told == "error: --config is given twice; leave one out\nexit status: 2"
+            assert told == f"error: --{flag} is given twice; leave one out\nexit status: 2"
         else:
             assert not told.startswith("error: ")
 

@@ -63,6 +63,13 @@ def _release(call: Call) -> Outcome:
     return standing.release(call.connections, "dry-run" in call.flags)
 
 
+def _history(call: Call) -> Outcome:
+    from .history import history
+
+    (log_file,) = call.flags.get("charon-log", [None])
+    return history(call.connections, log_file, "json" in call.flags)
+
+
 def _check_config(call: Call) -> Outcome:
     """It changes nothing, so its dry run is itself."""
     from ..settings.choose import chosen_file
@@ -88,6 +95,15 @@ COMMANDS = {
             help="Take away all that the hook has set up; print the commands that it stood for.",
             flags=("stale", "force", "dry-run"),
             run=_flush,
+        ),
+        Command(
+            name="history",
+            help="Show what happened to each tunnel: since when it is up or down, how often it was"
+            " down, and for how long. With NAME, a connection or who its peer is: every event that"
+            " is kept, and why it went down, as far as charon's log tells.",
+            flags=("charon-log", "json"),
+            run=_history,
+            argument="NAME",
         ),
         Command(
             name="prepare",
@@ -125,6 +141,17 @@ FLAGS_OF_COMMANDS = (
         name="force",
         metavar=None,
         help="Even while charon is running: its tunnels go.",
+    ),
+    Flag(
+        name="json",
+        metavar=None,
+        help="Print JSON, whose schema is in docs/history.md.",
+    ),
+    Flag(
+        name="charon-log",
+        metavar="FILE",
+        help="Where charon logs to, if that is not the journal: a file of its own or of syslog.",
+        example="/var/log/charon.log",
     ),
 )
 EVERY_FLAG = (*FLAGS, *FLAGS_OF_COMMANDS)

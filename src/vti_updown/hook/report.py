@@ -28,6 +28,8 @@ class Report(NamedTuple):
     """The name of the event's link."""
     error: Exception | None = None
     """Why the event could not be done. It is said before the lines."""
+    changed: str = ""
+    """What it put (+), changed (~) and took away (-)."""
 
     def with_warning(self, warning: str, hint: str = "") -> "Report":
         """`hint` is what to do, if the warning does not say so behind its last semicolon."""
@@ -79,6 +81,7 @@ def report_up(
         lines=[first_line, *_noted(event, notes)],
         command=change.command,
         ifname=link.name,
+        changed=result.changed,
     )
 
 
@@ -120,6 +123,7 @@ def report_down(
     report = Report(
         lines=first + _noted(context.event, notes),
         command=change.command,
+        changed=result.changed,
     )
     if former is not None:
         report = report._replace(ifname=former.link.name)
