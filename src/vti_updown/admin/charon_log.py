@@ -30,7 +30,7 @@ BEHIND_SECONDS = 90.0
 IDENTIFIERS = ("charon", "charon-systemd", "ipsec", "ipsec_starter")
 LINE = re.compile(
     r"(?P<before>.*?)(?P<thread>\d{2,})\[[A-Z]{3}\d?\]"
-    r"(?: <(?:[^>]*\|)?(?P<sa>\d+)>)? (?P<message>.*)"
+    r"(?: <(?:.*?\|)?(?P<sa>\d+)>)? (?P<message>.*)"
 )
 DATE = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T ]"
@@ -131,7 +131,7 @@ def parsed(texts: Sequence[str], last: float) -> list[LogLine]:
         if moment is None:
             continue
         behind = moment.astimezone().replace(tzinfo=None)
-        sa = None if found["sa"] is None else int(found["sa"])
+        sa = _number(found["sa"])
         lines.append(LogLine(moment.timestamp(), found["thread"], found["message"], sa))
     lines.reverse()
     return lines
@@ -224,18 +224,24 @@ def journal_line(text: str | bytes) -> LogLine | None:
     try:
         entry = json.loads(text)
         moment = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-        message = entry["MESSAGE"]
-        if isinstance(message, list):  # It is no UTF-8.
-            message = bytes(message).decode("utf-8", "replace")
+        message = _text(entry["MESSAGE"])
     except (ValueError, KeyError, TypeError):
         return None
     if "THREAD" in entry:
-        sa = entry.get("IKE_SA_UNIQUE_ID")
-        return LogLine(
-            moment, f"{int(entry['THREAD']):02}", message, None if sa is None else int(sa)
-        )
+        thread = int(entry["THREAD"])
+        return LogLine(moment, f"{thread:02}", message, _number(entry.get("IKE_SA_UNIQUE_ID")))
     found = LINE.fullmatch(message)
     if found is None:
         return None
-    sa = found["sa"]
-    return LogLine(moment, found["thread"], found["message"], None if sa is None else int(sa))
+    return LogLine(moment, found["thread"], found["message"], _number(found["sa"]))
+
+
+def _text(message: str | list[int] | None) -> str:
+    """A message of the journal. One that is no UTF-8 is a list of its bytes."""
+    if isinstance(message, list):
+        return bytes(message).decode("utf-8", "replace")
+    return message or ""
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)

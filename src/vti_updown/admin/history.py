@@ -28,8 +28,12 @@ from .why import Cause, causes
 
 COLUMNS = 80
 INDENT = "    "
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""No line ends between a date and its time."""
 SCHEMA_VERSION = 1
 """Of what `--json` prints. See docs/history.md."""
+LONGEST = 1000
+"""As many characters of what others chose as are shown. The records keep fewer."""
 NO_CAUSE = "the log does not tell"
 
 
@@ -179,12 +183,12 @@ def _event(
         lines += _why(event, answer)
     if event.status:
         for said in event.said.splitlines():
-            lines += _detail(said)
+            lines += _detail(shown(said, LONGEST))
     elif event.changed:
-        lines += _detail(event.changed)
+        lines += _detail(shown(event.changed, LONGEST))
     else:
         first, _, _ = event.said.partition("\n")
-        lines += _detail(first)
+        lines += _detail(shown(first, LONGEST))
     return lines
 
 
@@ -197,7 +201,7 @@ def _result(
     if event.waits:
         return "waits for the records"
     if event.is_up is None:
-        return "did not end: it died, or runs still"
+        return "died, or runs still"
     if event.status and event.is_event:
         return f"failed (exit status {event.status})"
     if outage is not None:
@@ -222,7 +226,7 @@ def _why(event: Past, answer: _Answer) -> list[str]:
 
 
 def _detail(text: str) -> list[str]:
-    return _wrapped(shown(text, 1000), INDENT, INDENT + "  ") if text else []
+    return _wrapped(text, INDENT, INDENT + "  ") if text else []
 
 
 def _wrapped(
@@ -231,7 +235,7 @@ def _wrapped(
     further: str | None = None,
 ) -> list[str]:
     """The text in lines of 80 columns. A word that is longer has a line of its own."""
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text,
         COLUMNS,
         initial_indent=first,
@@ -239,11 +243,13 @@ def _wrapped(
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(NO_BREAK, " ") for line in lines]
 
 
 def _local(moment: float) -> str:
-    """A time as this host's clock shows it, with its distance from UTC (ISO 8601)."""
-    return datetime.fromtimestamp(moment).astimezone().isoformat(sep=" ", timespec="seconds")
+    """A time as this host's clock shows it, with its distance from UTC (ISO 8601, RFC 3339)."""
+    text = datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")
+    return text.replace("T", NO_BREAK)
 
 
 def _duration(seconds: float) -> str:

@@ -68,8 +68,8 @@ class Story(NamedTuple):
 def stories(events: Iterable[Past]) -> list[Story]:
     """A story for each tunnel, the one with the latest event last.
 
-    What `prepare` and its like did for a connection, whoever the peer is, belongs to each tunnel of
-    that connection.
+    What a command did for a connection, whoever the peer is, belongs to each tunnel of that
+    connection.
     """
     of_tunnel: dict[Tunnel, list[Past]] = {}
     for event in events:
@@ -79,8 +79,9 @@ def stories(events: Iterable[Past]) -> list[Story]:
         anybodys = of_tunnel.get(Tunnel(tunnel.connection, "", ""), [])
         if own is anybodys:
             continue
-        mixed = sorted([*own, *anybodys], key=_order)
-        told.append(Story(tunnel, mixed))
+        there = {(event.verb, event.called) for event in own}
+        more = [event for event in anybodys if (event.verb, event.called) not in there]
+        told.append(Story(tunnel, sorted([*own, *more], key=_order)))
     connections = {story.tunnel.connection for story in told}
     for tunnel, own in of_tunnel.items():
         if tunnel.connection not in connections:
