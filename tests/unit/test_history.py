@@ -4,6 +4,7 @@ read.
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from support.events import environment
 from vti_updown.admin.story import stories
 from vti_updown.event import parse
 from vti_updown.records import history
-from vti_updown.records.history import Came, Entry
+from vti_updown.records.history import KEPT, OFTEN, SELDOM, Came, Entry
 from vti_updown.records.late import LateEvent, LateEvents
 from vti_updown.records.matching import Caller, Tunnel, caller
-from vti_updown.records.past import KEPT, Past, everything, waiting
+from vti_updown.records.past import Past, everything, waiting
 from vti_updown.records.records import SCHEMA_VERSION, Records, opened, snapshot
 from vti_updown.records.storage import DatabaseError
 
@@ -101,13 +102,27 @@ def test_what_was_not_committed_is_not_committed_by_the_history(records):
 
 
 def test_the_last_events_of_a_tunnel_are_kept(records):
-    """Fifty, and the environments of four."""
+    """Fifty, and the environments of four. Some more are there until somebody looks for them."""
     for number in range(2 * KEPT):
         event(records, UP, number)
-    past = kept(records)
-    assert [each.called for each in past] == [1000.0 + n for n in range(KEPT, 2 * KEPT)]
-    with_environ = [each.environ["PLUTO_UNIQUEID"] for each in past if each.environ]
-    assert with_environ == [str(number) for number in range(2 * KEPT - 4, 2 * KEPT)]
+        assert len(kept(records)) < KEPT + OFTEN
+    (story,) = stories(kept(records))
+    last = [1000.0 + number for number in range(KEPT, 2 * KEPT)]
+    assert [each.called for each in story.events] == last
+    assert not story.is_whole
+    environs = [each.environ["PLUTO_UNIQUEID"] for each in kept(records) if each.environ]
+    assert environs[-4:] == [str(number) for number in range(2 * KEPT - 4, 2 * KEPT)]
+    assert len(environs) < 4 + OFTEN
+
+
+def test_tunnels_that_take_turns_are_bounded_each(records):
+    """Whatever the rhythm: nobody's rows are left out."""
+    several = [road_warrior(number) for number in range(OFTEN)]
+    for number in range((KEPT + OFTEN) * len(several)):
+        event(records, several[number % len(several)], number)
+    counts = Counter(each.tunnel for each in kept(records))
+    assert len(counts) == len(several)
+    assert max(counts.values()) <= KEPT + OFTEN
 
 
 def test_a_busy_tunnel_takes_nothing_from_a_quiet_one(records):
@@ -127,12 +142,16 @@ def test_all_tunnels_together_are_bounded(records):
         """ SELECT '["rw", "w' || n || '", ""]', 'up-client', n, 'c', 0, '{}' FROM n"""
     )
     records.database.execute(insert)
-    count, oldest, environs = records.database.execute(
-        "SELECT count(*), min(called), count(environ) FROM history"
+    for number in range(2 * SELDOM):
+        event(records, road_warrior(number), number)
+    count, newest, environs = records.database.execute(
+        "SELECT count(*), max(number), count(environ) FROM history"
     ).fetchone()
-    assert 20000 <= count < 20064
-    assert oldest == 25000 - count + 1
-    assert 2000 <= environs < 2064
+    assert newest == 25000 + 2 * SELDOM
+    assert history.ALL_KEPT <= count < history.ALL_KEPT + SELDOM
+    assert history.ALL_ENVIRONS_KEPT <= environs < history.ALL_ENVIRONS_KEPT + SELDOM
+    (oldest,) = records.database.execute("SELECT min(number) FROM history").fetchone()
+    assert oldest == newest - count + 1
 
 
 @pytest.mark.parametrize(

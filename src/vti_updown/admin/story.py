@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from ..named_tuple import NamedTuple
+from ..records.history import KEPT
 from ..records.matching import Tunnel
-from ..records.past import KEPT, Past
+from ..records.past import Past
 
 
 class Outage(NamedTuple):
@@ -26,7 +27,9 @@ class Story(NamedTuple):
 
     tunnel: Tunnel
     events: Sequence[Past]
-    """The oldest first."""
+    """The oldest first. Some more than KEPT may be there still, which are not shown."""
+    is_whole: bool = True
+    """Whether nothing of it was dropped for its age."""
 
     @property
     def outages(self) -> list[Outage]:
@@ -59,11 +62,6 @@ class Story(NamedTuple):
                 return event.called
         return None
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing of it was dropped for its age."""
-        return len(self.events) < KEPT
-
 
 def stories(events: Iterable[Past]) -> list[Story]:
     """A story for each tunnel, the one with the latest event last.
@@ -81,12 +79,17 @@ def stories(events: Iterable[Past]) -> list[Story]:
             continue
         there = {(event.verb, event.called) for event in own}
         more = [event for event in anybodys if (event.verb, event.called) not in there]
-        told.append(Story(tunnel, sorted([*own, *more], key=_order)))
+        told.append(_story(tunnel, [*own, *more]))
     connections = {story.tunnel.connection for story in told}
     for tunnel, own in of_tunnel.items():
         if tunnel.connection not in connections:
-            told.append(Story(tunnel, own))
+            told.append(_story(tunnel, own))
     return sorted(told, key=_latest)
+
+
+def _story(tunnel: Tunnel, events: Iterable[Past]) -> Story:
+    ordered = sorted(events, key=_order)
+    return Story(tunnel, ordered[-KEPT:], is_whole=len(ordered) <= KEPT)
 
 
 def _order(event: Past) -> tuple[bool, int]:

@@ -1,8 +1,8 @@
 """What happened to each tunnel: the table `history`, as events and commands write it.
 
 A row comes with the first commit of an event, and says that it has begun. A last commit completes
-it. So an event that dies in between is seen to have begun and not to have ended. Triggers of the
-schema drop what is too old. Nothing but `records.past` reads it: no event goes by it.
+it. So an event that dies in between is seen to have begun and not to have ended. Every 16th row
+drops what is too old. Nothing but `records.past` reads it: no event goes by it.
 """
 
 import sqlite3
@@ -10,12 +10,32 @@ from collections.abc import Iterable
 
 from ..named_tuple import NamedTuple
 
+KEPT = 50
+"""How many events of a tunnel are kept."""
+ENVIRONS_KEPT = 4
+"""Of how many events of a tunnel the environment is kept."""
+ALL_KEPT = 20_000
+"""How many events are kept in all. They take some 5 MB."""
+ALL_ENVIRONS_KEPT = 2_000
+OFTEN, SELDOM = 16, 64
+"""After how many rows it is looked for old ones of their tunnels, and for old ones of all."""
 SAID_CHARACTERS = 600
 """As much of what an event said, or changed, as is kept."""
 ENVIRON_CHARACTERS = 8192
 """A longer environment is not kept. charon's have about 900 characters."""
 STALE = "stale"
 """The verb of what was ended since its charon is gone. charon called no hook for it."""
+
+
+AGED = """
+WITH aged AS (
+    SELECT number, row_number() OVER (PARTITION BY tunnel ORDER BY number DESC) AS age FROM history
+    WHERE tunnel IN (SELECT tunnel FROM history WHERE number > ?1)
+)
+"""
+"""The rows of those tunnels that have one behind this number. Each latest one has age 1."""
+LAST = "WITH last AS (SELECT number FROM history ORDER BY number DESC LIMIT 1 OFFSET ?1)"
+"""The number of the latest row that is too much."""
 
 
 class Entry(NamedTuple):
@@ -55,7 +75,8 @@ class History:
         self._db = database
         self._entry: Entry | None = None
         """The event that has begun."""
-        self._number: int | None = None
+        self._number = 0
+        """Of its row."""
         self._own_was_up = False
         """Whether the tunnel of the event was up before."""
         self._was_up: dict[str, bool] = {}
@@ -134,7 +155,7 @@ class History:
 
     # The rows
 
-    def _insert(self, entry: Entry, was_up: bool) -> int | None:
+    def _insert(self, entry: Entry, was_up: bool) -> int:
         environ = None
         if 0 < len(entry.environ) <= ENVIRON_CHARACTERS:
             environ = entry.environ
@@ -153,11 +174,36 @@ class History:
                 was_up,
             ),
         )
-        return cursor.lastrowid
+        number = cursor.lastrowid or 0
+        if number % OFTEN == 0:
+            self._drop_old(number)
+        if number % SELDOM == 0:
+            self._drop_old_of_all()
+        return number
+
+    def _drop_old(self, number: int) -> None:
+        """Drops what is too old of the tunnels that the last rows are of."""
+        before = number - OFTEN
+        drop = "DELETE FROM history WHERE number IN (SELECT number FROM aged WHERE age > ?2)"
+        self._db.execute(f"{AGED} {drop}", (before, KEPT))
+        strip = (
+            "UPDATE history SET environ = NULL WHERE environ IS NOT NULL"
+            " AND number IN (SELECT number FROM aged WHERE age > ?2)"
+        )
+        self._db.execute(f"{AGED} {strip}", (before, ENVIRONS_KEPT))
+
+    def _drop_old_of_all(self) -> None:
+        drop = "DELETE FROM history WHERE number <= (SELECT number FROM last)"
+        self._db.execute(f"{LAST} {drop}", (ALL_KEPT,))
+        strip = (
+            "UPDATE history SET environ = NULL WHERE environ IS NOT NULL"
+            " AND number <= (SELECT number FROM last)"
+        )
+        self._db.execute(f"{LAST} {strip}", (ALL_ENVIRONS_KEPT,))
 
     def _complete(
         self,
-        number: int | None,
+        number: int,
         came: Came,
         tunnel: str,
     ) -> bool:

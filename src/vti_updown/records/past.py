@@ -9,9 +9,6 @@ from .history import STALE
 from .late import LateEvents
 from .matching import Tunnel
 
-KEPT = 50
-"""How many events of a tunnel are kept. The schema's trigger says so, too."""
-
 
 class Past(NamedTuple):
     """One event of a tunnel, or a command for people that was about it."""

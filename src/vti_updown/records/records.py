@@ -109,20 +109,6 @@ CREATE TABLE IF NOT EXISTS history (
     changed TEXT
 );
 CREATE INDEX IF NOT EXISTS history_tunnel ON history (tunnel, number);
-CREATE TRIGGER IF NOT EXISTS history_of_one AFTER INSERT ON history BEGIN
-    DELETE FROM history WHERE tunnel = new.tunnel AND number <= (
-        SELECT number FROM history WHERE tunnel = new.tunnel
-        ORDER BY number DESC LIMIT 1 OFFSET 50);
-    UPDATE history SET environ = NULL WHERE tunnel = new.tunnel AND number = (
-        SELECT number FROM history WHERE tunnel = new.tunnel
-        ORDER BY number DESC LIMIT 1 OFFSET 4);
-END;
-CREATE TRIGGER IF NOT EXISTS history_of_all AFTER INSERT ON history WHEN new.number % 64 = 0 BEGIN
-    DELETE FROM history WHERE number <= (
-        SELECT number FROM history ORDER BY number DESC LIMIT 1 OFFSET 20000);
-    UPDATE history SET environ = NULL WHERE environ IS NOT NULL AND number <= (
-        SELECT number FROM history ORDER BY number DESC LIMIT 1 OFFSET 2000);
-END;
 """
 
 
