@@ -221,6 +221,22 @@ def test_a_tunnel_whose_charon_was_killed_is_told(story: Story, clock: Clock) ->
     assert "why:" not in text
 
 
+def test_a_tunnel_that_comes_back_after_its_charon_was_killed(story: Story, clock: Clock) -> None:
+    """It was down in between, though no hook was called for that, and nobody knows since when."""
+    story.up(**SITE)
+    story.restart_charon()
+    clock.later(60)
+    story.event_alone("up-client", **SITE)
+    story.event_alone("up-client-v6", **SITE6)
+    results = [
+        line.split("ms  ")[1] for line in history(story, "gw").splitlines() if "ms  " in line
+    ]
+    assert results == ["up", "down, for 0 ms", "up", "still up"]
+    story.event_alone("down-client", **SITE)
+    story.event_alone("down-client-v6", **SITE6)
+    assert "2 outages" in history(story)
+
+
 def test_what_people_did_is_told_by_the_commands_name(story: Story, clock: Clock) -> None:
     """prepare, repair, flush and release, each with what it changed."""
     story.settings(STANDS)

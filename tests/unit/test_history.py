@@ -193,6 +193,25 @@ def test_an_up_that_failed_is_not_up(records):
     assert not records.history.is_up(UP.tunnel)
 
 
+def test_what_a_dead_charon_left_is_not_up(records):
+    """That it went is told once, by the first event that finds it so."""
+    first = UP._replace(charon="gone")
+    records.history.begin(entry_of(first))
+    records.references.add(first, [LINK])
+    records.commit()
+    records.end_history(OK)
+    records.history.is_gone = lambda who: who == "gone"
+    for _ in range(2):
+        event(records, UP, verb="down-client")
+    told = [(each.verb, each.was_up, each.is_up) for each in kept(records)]
+    assert told == [
+        ("up-client", False, True),
+        (history.STALE, True, False),
+        ("down-client", False, False),
+        ("down-client", False, False),
+    ]
+
+
 @pytest.mark.parametrize("is_committed", [True, False])
 def test_what_is_cleared_beside_an_event_is_told(records, is_committed):
     """Another tunnel's charon was gone. If that was rolled back, it is still up."""

@@ -70,6 +70,7 @@ class Turn:
         """
         try:
             with opened(self._namespace, seconds=seconds) as records:
+                records.history.is_gone = callers.gone
                 self._do_waiting(records)
                 yield records
         finally:
@@ -102,6 +103,7 @@ class Turn:
             time.sleep(GIVE_WAY_SECONDS)
             try:
                 with opened(self._namespace, seconds=0) as records:
+                    records.history.is_gone = callers.gone
                     self._do_waiting(records, SHARE_SECONDS)
             except (RecordsError, OSError):
                 return  # What waits is for the next event.

@@ -6,7 +6,7 @@ drops what is too old. Nothing but `records.past` reads it: no event goes by it.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from ..named_tuple import NamedTuple
 
@@ -68,11 +68,19 @@ class Came(NamedTuple):
     """What it put, changed and took away."""
 
 
+LOST = Came(seconds=0, status=0, said="its charon was gone", changed="")
+"""What came of a tunnel whose charon was killed."""
+
+
 class History:
     """The table `history`, for one event after another."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
+        self.is_gone: Callable[[str], bool] = lambda _charon: False
+        """Whether a charon is known to have ended, as far as somebody can tell who looks."""
+        self._gone: dict[str, bool] = {}
+        """What it said of each."""
         self._entry: Entry | None = None
         """The event that has begun."""
         self._number = 0
@@ -88,7 +96,7 @@ class History:
         """Its references are about to change. Those that were made anew are of no tunnel."""
         if not tunnel or tunnel in self._was_up or tunnel in self._pending:
             return
-        self._pending[tunnel] = self.is_up(tunnel)
+        self._pending[tunnel] = self.is_up(tunnel) or self._was_told_up(tunnel)
 
     def committed(self) -> None:
         """What was touched has changed."""
@@ -102,22 +110,54 @@ class History:
     def is_up(self, tunnel: str) -> bool:
         """Whether a CHILD_SA of the tunnel is up, as far as the references tell.
 
-        What stands is none, and one whose `up` failed has no wish.
+        What stands is none, one whose `up` failed has no wish, and one of a charon that is gone is
+        no more.
         """
-        ask = (
-            "SELECT 1 FROM reference WHERE tunnel = ? AND number > 0"
-            " AND EXISTS (SELECT 1 FROM wish WHERE reference = number) LIMIT 1"
+        return any(self._lives(charon) for charon in self._charons(tunnel))
+
+    def _charons(self, tunnel: str) -> Iterator[str]:
+        """The charon of each CHILD_SA of the tunnel."""
+        rows = self._db.execute(
+            "SELECT charon FROM reference WHERE tunnel = ? AND number > 0"
+            " AND EXISTS (SELECT 1 FROM wish WHERE reference = number)",
+            (tunnel,),
         )
-        return self._db.execute(ask, (tunnel,)).fetchone() is not None
+        for (charon,) in rows:
+            yield charon
+
+    def _lives(self, charon: str) -> bool:
+        if self._entry is not None and charon == self._entry.charon:
+            return True
+        if charon not in self._gone:
+            self._gone[charon] = self.is_gone(charon)
+        return not self._gone[charon]
+
+    def _was_told_up(self, tunnel: str) -> bool:
+        """Whether the tunnel was up after the last event of it that ended."""
+        ask = (
+            "SELECT is_up FROM history WHERE tunnel = ? AND is_up IS NOT NULL"
+            " ORDER BY number DESC LIMIT 1"
+        )
+        row = self._db.execute(ask, (tunnel,)).fetchone()
+        return row is not None and bool(row[0])
 
     # An event
 
     def begin(self, entry: Entry) -> None:
         """An event begins. Its row is written with its first commit."""
         self._was_up.clear()
-        self._own_was_up = self.is_up(entry.tunnel)
         self._entry = entry
+        self._own_was_up = self.is_up(entry.tunnel)
+        if not self._own_was_up:
+            self._end_stale(entry)
         self._number = self._insert(entry, self._own_was_up)
+
+    def _end_stale(self, entry: Entry) -> None:
+        """Says that the tunnel went with its charon, if nobody has said so. None of it lives."""
+        has_stale = any(True for _ in self._charons(entry.tunnel))
+        if has_stale and self._was_told_up(entry.tunnel):
+            number = self._insert(Entry(STALE, entry.called, entry.tunnel), was_up=True)
+            self._complete(number, LOST, entry.tunnel)
 
     def end(self, came: Came) -> None:
         """The event that has begun is over. It is for the caller to commit.
@@ -127,13 +167,13 @@ class History:
         entry = self._entry
         if entry is None:
             return
-        self._entry = None
         if not self._complete(self._number, came, entry.tunnel):
             # The event was rolled back, and its row with it.
             number = self._insert(entry, self._own_was_up)
             self._complete(number, came, entry.tunnel)
         self._was_up.pop(entry.tunnel, None)
-        self.add(Entry(STALE, entry.called), Came(0, 0, "its charon was gone", ""))
+        self.add(Entry(STALE, entry.called), LOST)
+        self._entry = None
 
     # What is no event
 
