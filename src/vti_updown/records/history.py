@@ -94,7 +94,8 @@ class History:
 
     def touch(self, tunnel: str) -> None:
         """Its references are about to change. Those that were made anew are of no tunnel."""
-        if not tunnel or tunnel in self._was_up or tunnel in self._pending:
+        own = "" if self._entry is None else self._entry.tunnel
+        if tunnel in ("", own) or tunnel in self._was_up or tunnel in self._pending:
             return
         self._pending[tunnel] = self.is_up(tunnel) or self._was_told_up(tunnel)
 
@@ -171,7 +172,6 @@ class History:
             # The event was rolled back, and its row with it.
             number = self._insert(entry, self._own_was_up)
             self._complete(number, came, entry.tunnel)
-        self._was_up.pop(entry.tunnel, None)
         self.add(Entry(STALE, entry.called), LOST)
         self._entry = None
 
