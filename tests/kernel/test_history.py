@@ -15,6 +15,7 @@ from vti_updown.admin import cli as people
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 BACK_TO_5 = """
 DROP TABLE history;
+DROP TABLE environment;
 DROP INDEX reference_tunnel;
 ALTER TABLE reference DROP COLUMN tunnel;
 PRAGMA user_version = 5;

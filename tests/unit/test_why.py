@@ -137,6 +137,12 @@ def test_charons_end_is_told_of_the_last_of_many_tunnels():
     assert told[1].words == "charon was stopped"
 
 
+def test_an_event_that_waited_has_not_the_reason_of_the_one_that_did_it():
+    """Its lines come from another hook, in a thread that knows nothing of it."""
+    log = log_of((999.5, "05", "giving up after 5 retransmits"), OWN)
+    assert causes(log, [DOWN._replace(late=1000.5)]) == {}
+
+
 @pytest.mark.parametrize(("sa", "is_told"), [(7, True), (8, False)])
 def test_the_ike_sa_of_a_line_decides_where_the_log_has_it(sa, is_told):
     """With `ike_name = yes`, and in the journal of charon-systemd."""

@@ -111,7 +111,12 @@ class _Told:
         return list(enumerate(self._lines))[first:last]
 
     def _own_line(self, event: Past) -> int | None:
-        """The place of the first line that the hook has printed for the event."""
+        """The place of the first line that the hook has printed for the event.
+
+        What is said of an event that had to wait comes from the hook of another one.
+        """
+        if event.late is not None:
+            return None
         first, _, _ = event.said.partition("\n")
         said = HOOK + first
         for place, line in self._between(event.called - 1, event.called + BEHIND_SECONDS):

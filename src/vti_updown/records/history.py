@@ -1,4 +1,5 @@
-"""What happened to each tunnel: the table `history`, as events and commands write it.
+"""What happened to each tunnel: the tables `history` and `environment`, as events and commands
+write them.
 
 A row comes with the first commit of an event, and says that it has begun. A last commit completes
 it. So an event that dies in between is seen to have begun and not to have ended. Every 16th row
@@ -15,7 +16,7 @@ KEPT = 50
 ENVIRONS_KEPT = 4
 """Of how many events of a tunnel the environment is kept."""
 ALL_KEPT = 20_000
-"""How many events are kept in all. They take some 5 MB."""
+"""How many events are kept in all. They take some 7 MB, with the environments."""
 ALL_ENVIRONS_KEPT = 2_000
 OFTEN, SELDOM = 16, 64
 """After how many rows it is looked for old ones of their tunnels, and for old ones of all."""
@@ -34,8 +35,6 @@ WITH aged AS (
 )
 """
 """The rows of those tunnels that have one behind this number. Each latest one has age 1."""
-LAST = "WITH last AS (SELECT number FROM history ORDER BY number DESC LIMIT 1 OFFSET ?1)"
-"""The number of the latest row that is too much."""
 
 
 class Entry(NamedTuple):
@@ -73,7 +72,7 @@ LOST = Came(seconds=0, status=0, said="its charon was gone", changed="")
 
 
 class History:
-    """The table `history`, for one event after another."""
+    """The tables `history` and `environment`, for one event after another."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
@@ -196,13 +195,9 @@ class History:
     # The rows
 
     def _insert(self, entry: Entry, was_up: bool) -> int:
-        environ = None
-        if 0 < len(entry.environ) <= ENVIRON_CHARACTERS:
-            environ = entry.environ
         cursor = self._db.execute(
-            "INSERT INTO history"
-            " (tunnel, verb, called, late, unique_id, charon, environ, was_up)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO history (tunnel, verb, called, late, unique_id, charon, was_up)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 entry.tunnel,
                 entry.verb,
@@ -210,11 +205,13 @@ class History:
                 entry.late,
                 entry.unique_id,
                 entry.charon,
-                environ,
                 was_up,
             ),
         )
         number = cursor.lastrowid or 0
+        if 0 < len(entry.environ) <= ENVIRON_CHARACTERS:
+            row = (number, entry.environ)
+            self._db.execute("INSERT OR REPLACE INTO environment VALUES (?, ?)", row)
         if number % OFTEN == 0:
             self._drop_old(number)
         if number % SELDOM == 0:
@@ -224,22 +221,18 @@ class History:
     def _drop_old(self, number: int) -> None:
         """Drops what is too old of the tunnels that the last rows are of."""
         before = number - OFTEN
-        drop = "DELETE FROM history WHERE number IN (SELECT number FROM aged WHERE age > ?2)"
-        self._db.execute(f"{AGED} {drop}", (before, KEPT))
-        strip = (
-            "UPDATE history SET environ = NULL WHERE environ IS NOT NULL"
-            " AND number IN (SELECT number FROM aged WHERE age > ?2)"
-        )
-        self._db.execute(f"{AGED} {strip}", (before, ENVIRONS_KEPT))
+        for table, kept in (("environment", ENVIRONS_KEPT), ("history", KEPT)):
+            old = "number IN (SELECT number FROM aged WHERE age > ?2)"
+            self._db.execute(f"{AGED} DELETE FROM {table} WHERE {old}", (before, kept))
 
     def _drop_old_of_all(self) -> None:
-        drop = "DELETE FROM history WHERE number <= (SELECT number FROM last)"
-        self._db.execute(f"{LAST} {drop}", (ALL_KEPT,))
-        strip = (
-            "UPDATE history SET environ = NULL WHERE environ IS NOT NULL"
-            " AND number <= (SELECT number FROM last)"
-        )
-        self._db.execute(f"{LAST} {strip}", (ALL_ENVIRONS_KEPT,))
+        for table, kept in (("environment", ALL_ENVIRONS_KEPT), ("history", ALL_KEPT)):
+            last = f"SELECT number FROM {table} ORDER BY number DESC LIMIT 1 OFFSET ?"
+            self._db.execute(
+                f"WITH last AS ({last})"
+                f" DELETE FROM {table} WHERE number <= (SELECT number FROM last)",
+                (kept,),
+            )
 
     def _complete(
         self,

@@ -65,7 +65,8 @@ def everything(database: sqlite3.Connection) -> list[Past]:
     """All that is kept, the oldest first."""
     rows = database.execute(
         "SELECT number, tunnel, verb, called, late, unique_id, charon, was_up, is_up,"
-        " seconds, status, said, changed, environ FROM history ORDER BY number"
+        " seconds, status, said, changed, variables"
+        " FROM history LEFT JOIN environment USING (number) ORDER BY number"
     )
     past = []
     for number, tunnel, verb, called, late, unique_id, charon, was_up, is_up, *rest in rows:

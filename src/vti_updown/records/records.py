@@ -100,7 +100,6 @@ CREATE TABLE IF NOT EXISTS history (
     late REAL,                                -- when it was begun, if it had to be written down
     unique_id INTEGER,
     charon TEXT NOT NULL,
-    environ TEXT,                             -- JSON: PLUTO_*, of the last ones
     was_up INTEGER NOT NULL,                  -- whether a CHILD_SA of the tunnel was up before
     is_up INTEGER,                            -- and afterwards; NULL with all below: not ended
     seconds REAL,
@@ -109,6 +108,10 @@ CREATE TABLE IF NOT EXISTS history (
     changed TEXT
 );
 CREATE INDEX IF NOT EXISTS history_tunnel ON history (tunnel, number);
+CREATE TABLE IF NOT EXISTS environment (
+    number INTEGER PRIMARY KEY,               -- of the row of history; of the last ones only
+    variables TEXT NOT NULL                   -- JSON: PLUTO_*
+);
 """
 
 
