@@ -15,7 +15,7 @@ CONF = """connections {{
     gw {{
         local_addrs = {me}
         remote_addrs = {peer}
-        dpd_delay = 3s
+        dpd_delay = {dpd}
         proposals = aes128-sha256-x25519
         local {{
             auth = psk
@@ -45,13 +45,15 @@ secrets {{
 """
 CHARON = """charon {
     install_routes = no
-    retransmit_tries = 3
-    retransmit_timeout = 2
+    retransmit_tries = 4
+    retransmit_timeout = 4
+    retransmit_base = 1
     make_before_break = %s
 }
 """
-MOON = {"me": "192.168.0.1", "my_id": "moon", "mine": "10.1.0.0/16"}
-SUN = {"me": "192.168.0.2", "my_id": "sun", "mine": "10.2.0.0/16"}
+"""It gives a dead peer up after 20 s."""
+MOON = {"me": "192.168.0.1", "my_id": "moon", "mine": "10.1.0.0/16", "dpd": "3s"}
+SUN = {"me": "192.168.0.2", "my_id": "sun", "mine": "10.2.0.0/16", "dpd": "0s"}
 
 
 def conf_of(near: dict[str, str], far: dict[str, str], updown: str = "") -> str:
@@ -61,7 +63,7 @@ def conf_of(near: dict[str, str], far: dict[str, str], updown: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def site(hosts: Pair) -> Iterator[Pair]:
-    hosts.sun.charon(swanctl=conf_of(SUN, MOON), charon=CHARON % "no")
+    hosts.sun.charon(swanctl=conf_of(SUN, MOON), charon="charon {\n}\n")
     start_moon(hosts)
     yield hosts
     hosts.moon.stop_charon()
@@ -134,7 +136,7 @@ def test_what_ends_a_tunnel_is_told_as_charon_logs_it(site):
     assert told(site)["is_up"]
     site.sun.kill_charon()
     site.events(1)
-    assert why(site) == ("the peer did not answer", "giving up after 3 retransmits")
+    assert why(site) == ("the peer did not answer", "giving up after 4 retransmits")
     site.sun.start_charon()
     site.up("gw")
     site.moon.stop_charon()

@@ -20,10 +20,10 @@ from .charon_log import BEFORE_SECONDS, BEHIND_SECONDS, Log, LogLine
 
 SAME_MOMENT = 1.6
 """Seconds between two lines of one piece of work, as far as whole seconds tell."""
-START_SECONDS = 5.0
-"""How long a busy host takes to start the hook, until it looks at the clock."""
-A_HOOK_SECONDS = 15.0
-"""How long another call of the hook may take, in the same piece of work."""
+HOOK_SECONDS = 60.0
+"""How long a busy host may take to start the hook, or to run the one before it in the same piece of
+work. The thread does nothing else meanwhile.
+"""
 MAIN_THREAD = "00"
 """charon's own. From its end on, it does nothing else."""
 HOOK = "updown: "
@@ -127,7 +127,7 @@ class _Told:
     def _work_before(self, own: int, event: Past) -> list[LogLine]:
         """The lines of the work that the hook was called in, the latest first."""
         thread = self._lines[own].thread
-        since = event.called - START_SECONDS
+        since = event.called - HOOK_SECONDS
         work = []
         for line in reversed(self._lines[:own]):
             if line.time < event.called - BEFORE_SECONDS:
@@ -140,11 +140,11 @@ class _Told:
             if line.message.startswith(NEXT_MESSAGE):
                 break
             is_hooks = line.message.startswith(HOOK)
-            since = line.time - (A_HOOK_SECONDS if is_hooks else SAME_MOMENT)
+            since = line.time - (HOOK_SECONDS if is_hooks else SAME_MOMENT)
         return work
 
     def _shortly_before(self, event: Past) -> list[LogLine]:
-        found = self._between(event.called - START_SECONDS, event.called + 1)
+        found = self._between(event.called - HOOK_SECONDS, event.called + 1)
         return [line for _, line in reversed(found)]
 
     def _told_by(self, work: Sequence[LogLine], event: Past) -> Cause | None:
