@@ -76,6 +76,8 @@ TESTS_ABOUT = {
         "unit/test_settings.py",
         "unit/test_plan.py",
     ],
+    "admin/story.py": ["unit/test_history.py"],
+    "admin/why.py": ["unit/test_why.py"],
     "event.py": ["unit/test_event.py", "stories/test_refusals.py"],
     "named_tuple.py": ["unit/test_named_tuple.py"],
     "reconcile/difference.py": ["unit/test_difference.py", "stories/test_links.py"],

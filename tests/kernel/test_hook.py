@@ -1,5 +1,6 @@
 """The hook on a real kernel: what an event makes, what it takes away, and what it leaves alone."""
 
+import itertools
 import sqlite3
 import subprocess
 
@@ -939,7 +940,7 @@ def test_a_down_that_cannot_be_recorded_ends_one_reference_only(machine, monkeyp
     machine.up(*NET)
     made = machine.state()
     with monkeypatch.context() as patch:
-        commits = iter([True, False])
+        commits = itertools.chain([True, False], itertools.repeat(True))
         real = Records.commit
 
         def commit(self):

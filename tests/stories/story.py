@@ -27,6 +27,7 @@ from support.events import environment
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
 from vti_updown.admin import event_sources, updown_line
+from vti_updown.admin import history as admin_history
 from vti_updown.admin import session as admin_session
 from vti_updown.admin.live import Live
 from vti_updown.hook import late as hook_late
@@ -409,7 +410,7 @@ class Story:
         self._take_the_place_of_the_system(patch)
 
     def _take_the_place_of_the_system(self, patch: pytest.MonkeyPatch) -> None:
-        for module in (hook_run, hook_rehearse, admin_session):
+        for module in (hook_run, hook_rehearse, admin_session, admin_history):
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "snapshot", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
@@ -417,7 +418,7 @@ class Story:
         patch.setattr(updown_line, "SWANCTL", "swanctl.conf")
         patch.setattr(updown_line, "IPSEC", "ipsec.conf")
         patch.setattr(hook_late, "opened", self._opened)
-        for module in (hook_rehearse, hook_late):
+        for module in (hook_rehearse, hook_late, admin_history):
             patch.setattr(module, "LateEvents", self._late_events)
         patch.setattr(processes, "charon", lambda: self._charon)
         patch.setattr(

@@ -130,12 +130,6 @@ def obeys_event(story: Story, command: Command, place: str) -> None:
     assert "up-client of saved: 10.1.0.0/16 === 10.2.0.0/16, unique ID 1" in told
 
 
-def obeys_json(story: Story, command: Command, place: str) -> None:
-    save_event(SITE)
-    told = story.command(*placed(["explain", "--event", EVENT], ["--json"], place))
-    assert json.loads(told)["version"] == 1
-
-
 def obeys_stale(story: Story, command: Command, place: str) -> None:
     """Of two tunnels, that of the charon that is gone goes."""
     for number in range(9):  # one more than the next event clears
@@ -173,15 +167,34 @@ def obeys_help(story: Story, command: Command, place: str) -> None:
     assert listed == {*command.flags, "version", "help"}
 
 
+def obeys_json(story: Story, command: Command, place: str) -> None:
+    """What is printed is JSON, with all that there is."""
+    story.up(**SITE)
+    save_event(SITE)
+    told = json.loads(story.command(*placed(call_of(command), ["--json"], place)))
+    assert told["version"] == 1
+
+
+def obeys_charon_log(story: Story, command: Command, place: str) -> None:
+    """It is the file that is read, also where no tunnel is named."""
+    story.up(**SITE)
+    story.down(**SITE)
+    words = ["--charon-log", "missing.log"]
+    told = story.command(*placed([command.name], words, place))
+    assert told.startswith("error: cannot read missing.log: No such file")
+    assert told.endswith("\nexit status: 2")
+
+
 OBEYED: dict[str, Callable[[Story, Command, str], None]] = {
     **{flag.name: obeys_setting(flag.name) for flag in FLAGS},
     "settings": obeys_settings,
     "event": obeys_event,
-    "json": obeys_json,
     "dry-run": obeys_dry_run,
     "config": obeys_config,
     "stale": obeys_stale,
     "force": obeys_force,
+    "json": obeys_json,
+    "charon-log": obeys_charon_log,
     "version": obeys_version,
     "help": obeys_help,
 }

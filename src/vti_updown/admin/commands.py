@@ -78,6 +78,13 @@ def _release(call: Call) -> Outcome:
     return standing.release(call.connections, "dry-run" in call.flags)
 
 
+def _history(call: Call) -> Outcome:
+    from .history import history
+
+    (log_file,) = call.flags.get("charon-log", [None])
+    return history(call.connections, log_file, "json" in call.flags)
+
+
 def _check_config(call: Call) -> Outcome:
     """It changes nothing, so its dry run is itself."""
     from ..settings.choose import chosen_file
@@ -135,6 +142,15 @@ COMMANDS = {
             run=_flush,
         ),
         Command(
+            name="history",
+            help="Show what happened to each tunnel: since when it is up or down, how often it was"
+            " down, and for how long. With NAME, a connection or who its peer is: every event that"
+            " is kept, and why it went down, as far as charon's log tells.",
+            flags=("charon-log", "json"),
+            run=_history,
+            argument="NAME",
+        ),
+        Command(
             name="prepare",
             help="Set up what stays while a tunnel is down. That is what when_down = block or keep"
             " asks for. CONNECTION is a table [connection.NAME] of the settings; without one, it"
@@ -183,6 +199,12 @@ FLAGS_OF_COMMANDS = (
         name="json",
         metavar=None,
         help="Print JSON for programs.",
+    ),
+    Flag(
+        name="charon-log",
+        metavar="FILE",
+        help="Where charon logs to, if that is not the journal: a file of its own or of syslog.",
+        example="/var/log/charon.log",
     ),
 )
 EVERY_FLAG = (*FLAGS, *FLAGS_OF_COMMANDS)

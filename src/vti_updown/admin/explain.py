@@ -6,6 +6,7 @@ for it. Here they are only put into words.
 """
 
 import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 
 from .. import processes
@@ -68,6 +69,8 @@ def explain(told: Told, is_json: bool) -> Outcome:
                 flags=FlagsGiven(told.flags),
                 environ={},
                 words=(),
+                called=time.time(),
+                began=time.monotonic(),
             )
             context = context_of(call, records, kernel)
             work = _Work(context, told.flags, foretold)

@@ -27,7 +27,7 @@ def repair(is_dry_run: bool = False) -> Outcome:
 
     It also takes away what an event left half done. Raises Refusal if the records cannot be had.
     """
-    with session(is_dry_run) as work:
+    with session("repair", is_dry_run) as work:
         copy = work.look()
         recorded = copy.applied.of(copy.every_key())
         astray = set(work.kernel.astray(recorded))
@@ -81,7 +81,7 @@ def flush(
     It does so tunnel by tunnel. Raises Refusal if a charon lives whose tunnels would go, unless
     `force` is given. It also does so if the records cannot be had.
     """
-    with session(is_dry_run) as work:
+    with session("flush", is_dry_run) as work:
         copy = work.look()
         parts = _to_take_away(stale, copy, work)
         if parts and not stale and not force:

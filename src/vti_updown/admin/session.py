@@ -22,6 +22,7 @@ from ..kernel.kernel import Kernel
 from ..objects.registry import Step
 from ..output import comments, event_lines, refused
 from ..reconcile.reconcile import Result, ifnames_of, reconcile, steps_over, with_doubts
+from ..records.history import Came, Entry
 from ..records.records import Records, snapshot
 from ..records.storage import DatabaseError, RecordsError
 from ..text import Refusal
@@ -45,9 +46,11 @@ class Session:
         self,
         kernel: Kernel,
         charon: str,
+        command: str,
         is_dry_run: bool,
     ) -> None:
         self.kernel = kernel
+        self._command = command
         self._charon = charon
         self._is_dry_run = is_dry_run
         self._turn = Turn(kernel, charon, done)
@@ -98,13 +101,41 @@ class Session:
         work: Callable[[T, Records], Result],
         records: Records,
     ) -> None:
+        begin = time.monotonic()
         try:
             result = self._with_room(part, work, records)
         except (Refusal, OSError) as error:
             records.rollback()
-            self.note_error(refused(error))
+            refusal = refused(error)
+            self.note_error(refusal)
+            failed = Came(time.monotonic() - begin, refusal.status, refusal.message, "")
+            self._add_to_history(failed, [], records)
             return
         self._note(result)
+        came = Came(
+            seconds=time.monotonic() - begin,
+            status=1 if result.failures else 0,
+            said="\n".join(result.failures),
+            changed=result.changed,
+        )
+        keys = [step.object.key for step in result.steps]
+        self._add_to_history(came, keys, records)
+
+    def _add_to_history(
+        self,
+        came: Came,
+        keys: Iterable[str],
+        records: Records,
+    ) -> None:
+        """Writes down what came of a part for each tunnel. If that fails, all else is done."""
+        if self._is_dry_run:
+            return
+        try:
+            tunnels = records.references.tunnels(keys)
+            records.history.add(Entry(self._command, time.time()), came, tunnels)
+            records.commit()
+        except DatabaseError:
+            records.rollback()
 
     def _with_room(
         self,
@@ -226,13 +257,13 @@ def nothing_failed(steps: Sequence[Step] = (), ifnames: dict[str, str] | None = 
 
 
 @contextmanager
-def session(is_dry_run: bool) -> Iterator[Session]:
-    """A session, in which all is done that waited for the records.
+def session(command: str, is_dry_run: bool) -> Iterator[Session]:
+    """A session of this command, in which all is done that waited for the records.
 
     Raises Refusal if they cannot be had.
     """
     charon = processes.charon()
     with closing(Kernel()) as kernel:
-        work = Session(kernel, charon, is_dry_run)
+        work = Session(kernel, charon, command, is_dry_run)
         work.begin()
         yield work

@@ -47,7 +47,7 @@ def prepare(
     names = list(connections)
     if not names:
         names = _names_that_stand(settings_of)
-    with session(is_dry_run) as work:
+    with session("prepare", is_dry_run) as work:
 
         def stand(name: str, records: Records) -> Result:
             settings = _settings_that_stand(name, settings_of)
@@ -241,7 +241,7 @@ def release(
     with nothing changed, for a connection that nothing stands for.
     """
     released = {shown(connection) for connection in connections}
-    with session(is_dry_run) as work:
+    with session("release", is_dry_run) as work:
         copy = work.look()
         standing = copy.references.stood()
         names = {name for _, name in standing}

@@ -29,6 +29,8 @@ class Report(NamedTuple):
     """The name of the event's link."""
     error: Exception | None = None
     """Why the event could not be done. It is said before the lines."""
+    changed: str = ""
+    """What it put (+), changed (~) and took away (-)."""
 
     def with_warning(self, warning: str, hint: str = "") -> "Report":
         """`hint` is what to do, if the warning does not say so behind its last semicolon."""
@@ -80,6 +82,7 @@ def report_up(
         lines=[first_line, *_commands(event, change, result), *_noted(event, notes)],
         command=change.command,
         ifname=link.name,
+        changed=result.changed,
     )
 
 
@@ -122,6 +125,7 @@ def report_down(
     report = Report(
         lines=[*first, *_commands(event, change, result), *_noted(event, notes)],
         command=change.command,
+        changed=result.changed,
     )
     if former is not None:
         report = report._replace(ifname=former.link.name)

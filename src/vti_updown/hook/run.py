@@ -14,6 +14,9 @@ If another process holds the records for long, the event is left to the next one
 cannot be used, the event does its work on a copy of them in memory.
 """
 
+import contextlib
+import json
+import time
 from contextlib import closing
 
 from .. import processes
@@ -22,12 +25,14 @@ from ..kernel.kernel import Kernel
 from ..objects.link import Link
 from ..objects.route import Route
 from ..reconcile.reconcile import Result, reconcile
+from ..records.history import Came, Entry
+from ..records.matching import Caller
 from ..records.matching import caller as caller_of
 from ..records.records import Records, snapshot
 from ..records.storage import LOCK_SECONDS, DatabaseError, HeldError, StorageError
 from ..text import NOTHING_TO_DO, Refusal, shown
 from .begin import Change, begin_down, begin_failed_up, begin_up
-from .context import Call, EventContext
+from .context import Call, EventContext, plutos
 from .late import Ended, Turn, adopt_lost
 from .report import (
     FormerLink,
@@ -93,7 +98,42 @@ def _recorded(call: Call, turn: Turn, kernel: Kernel) -> Report:
 
 
 def done(call: Call, records: Records, kernel: Kernel) -> Report:
-    """Does the event with the records locked. Raises Refusal if it cannot be done."""
+    """Does the event with the records locked, and says in the history what came of it.
+
+    Raises Refusal if it cannot be done.
+    """
+    try:
+        report = _with_room(call, records, kernel)
+    except Exception as error:
+        _end_history(call, records, failed(error))
+        raise
+    _end_history(call, records, report)
+    return report
+
+
+def _end_history(call: Call, records: Records, report: Report) -> None:
+    """Writes down what came of the event. If that fails, nobody is told: all else is done."""
+    lines = list(report.lines)
+    if report.error is not None:
+        lines.insert(0, f"error: {_why(report.error)}")
+    came = Came(
+        seconds=time.monotonic() - call.began,
+        status=report.status,
+        said="\n".join(lines),
+        changed=report.changed,
+    )
+    with contextlib.suppress(DatabaseError):
+        records.end_history(came)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, Refusal):
+        return f"{error.message}; {error.hint}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _with_room(call: Call, records: Records, kernel: Kernel) -> Report:
+    """Does the event, once more with more room if that is what the records lack."""
     # What the records raise, they raise before the first step: see reconcile().
     try:
         return _done(call, records, kernel)
@@ -108,6 +148,7 @@ def done(call: Call, records: Records, kernel: Kernel) -> Report:
 
 def _done(call: Call, records: Records, kernel: Kernel) -> Report:
     context = context_of(call, records, kernel)
+    _begin_history(call, context.caller, records)
     report = _up_or_down(context)
     for note in kernel.left_alone():
         report = report.with_warning(note)
@@ -118,6 +159,19 @@ def _done(call: Call, records: Records, kernel: Kernel) -> Report:
         return report
     remade = "so they were set aside and made anew from the kernel"
     return report.with_warning(f"the records were damaged, {remade}")
+
+
+def _begin_history(call: Call, caller: Caller, records: Records) -> None:
+    entry = Entry(
+        tunnel=caller.tunnel,
+        verb=call.event.verb,
+        called=call.called,
+        late=time.time() if records.late else None,
+        unique_id=caller.unique_id,
+        charon=caller.charon,
+        environ=json.dumps(plutos(call.environ)),
+    )
+    records.history.begin(entry)
 
 
 def context_of(call: Call, records: Records, kernel: Kernel) -> EventContext:

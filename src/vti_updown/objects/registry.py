@@ -43,6 +43,13 @@ class Step(NamedTuple):
         return either
 
     @property
+    def sign(self) -> str:
+        """What it does to the object, in one character: put, take away or change."""
+        if self.old is None:
+            return "+"
+        return "-" if self.new is None else "~"
+
+    @property
     def changes_vrf(self) -> bool:
         """Whether it takes a link to another VRF, so that all that is on it is lost."""
         if not (isinstance(self.old, Link) and isinstance(self.new, Link)):

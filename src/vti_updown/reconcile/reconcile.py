@@ -51,6 +51,16 @@ class Result(NamedTuple):
                 done += commands(step, self.ifnames)
         return done
 
+    @property
+    def changed(self) -> str:
+        """What was put (+), changed (~) and taken away (-), for people."""
+        changes: dict[str, None] = {}
+        for step in self.steps:
+            changed = step.object
+            if changed.key not in self.failed and changed.key not in self.foreign:
+                changes[f"{step.sign}{changed.label}"] = None
+        return ", ".join(changes)
+
     def and_then(self, later: "Result") -> "Result":
         """These steps and then the later ones."""
         return self._replace(

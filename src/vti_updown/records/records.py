@@ -14,6 +14,7 @@ from .. import state
 from ..objects.link import Link
 from ..text import shown
 from .applied import AppliedObjects
+from .history import Came, History
 from .references import References
 from .storage import (
     DIRECTORY,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .adoption import Adoption
 
 SCHEMA_VERSION = 6
+"""With another one, the records are set aside and made anew, unless `upgrade` knows the way."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -48,13 +50,15 @@ CREATE TABLE IF NOT EXISTS reference (
     peer TEXT NOT NULL,
     since TEXT NOT NULL,                      -- UTC, for people
     command TEXT NOT NULL DEFAULT '',         -- the user's own, for its down
-    log TEXT NOT NULL DEFAULT ''              -- what its down prints: the setting of its up
+    log TEXT NOT NULL DEFAULT '',             -- what its down prints: the setting of its up
+    tunnel TEXT NOT NULL DEFAULT ''           -- JSON: matching.Tunnel; empty: made anew
 );
 CREATE TABLE IF NOT EXISTS charon (
     name TEXT PRIMARY KEY                     -- see processes; empty by hand
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
 CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);
+CREATE INDEX IF NOT EXISTS reference_tunnel ON reference (tunnel);
 CREATE TABLE IF NOT EXISTS wish (
     key TEXT NOT NULL, reference INTEGER NOT NULL, object TEXT NOT NULL,
     opinion TEXT NOT NULL,                    -- the object's: what is merged with other wishes
@@ -89,6 +93,26 @@ CREATE TABLE IF NOT EXISTS known (
 CREATE TABLE IF NOT EXISTS late (
     name TEXT PRIMARY KEY                     -- it was done, though its file is there still
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (
+    number INTEGER PRIMARY KEY,               -- in the order in which they began
+    tunnel TEXT NOT NULL,                     -- JSON: matching.Tunnel
+    verb TEXT NOT NULL,                       -- PLUTO_VERB, a command's name, or history.STALE
+    called REAL NOT NULL,                     -- when, in seconds since the epoch
+    late REAL,                                -- when it was begun, if it had to be written down
+    unique_id INTEGER,
+    charon TEXT NOT NULL,
+    was_up INTEGER NOT NULL,                  -- whether a CHILD_SA of the tunnel was up before
+    is_up INTEGER,                            -- and afterwards; NULL with all below: not ended
+    seconds REAL,
+    status INTEGER,
+    said TEXT,
+    changed TEXT
+);
+CREATE INDEX IF NOT EXISTS history_tunnel ON history (tunnel, number);
+CREATE TABLE IF NOT EXISTS environment (
+    number INTEGER PRIMARY KEY,               -- of the row of history; of the last ones only
+    variables TEXT NOT NULL                   -- JSON: PLUTO_*
+);
 """
 
 
@@ -116,14 +140,20 @@ class Records:
         """Whether there were no records: whatever of ours the kernel holds is to be adopted."""
         if self.is_fresh:
             database.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        elif version != SCHEMA_VERSION:
+        elif version != SCHEMA_VERSION and not _upgraded(database, version):
             database.close()
             raise DatabaseError(f"records of version {version}")
         self._begin()
         self.unreadable: set[str] = set()
         """The keys of what is on record and cannot be read, as far as somebody asked."""
         self.unique_ids = UniqueIds(database)
-        self.references = References(database, self.unique_ids, self.unreadable)
+        self.history = History(database)
+        self.references = References(
+            database,
+            self.unique_ids,
+            self.history,
+            self.unreadable,
+        )
         self.applied = AppliedObjects(database, self.unreadable)
 
     @property
@@ -160,13 +190,28 @@ class Records:
         if self.late:
             self._db.execute("INSERT OR IGNORE INTO late VALUES (?)", (self.late,))
         self._db.execute("COMMIT")
+        self.history.committed()
         self._begin()
 
     def rollback(self) -> None:
         """Drops what was not committed, and goes on with the next change."""
         if self._db.in_transaction:  # a disk that is full ends it
             self._db.execute("ROLLBACK")
+        self.history.rolled_back()
         self._begin()
+
+    def end_history(self, came: Came) -> None:
+        """Completes the history of the event that has begun, and commits nothing else.
+
+        Raises DatabaseError. The records can be used all the same.
+        """
+        try:
+            self.rollback()
+            self.history.end(came)
+            self.commit()
+        except DatabaseError:
+            self.rollback()
+            raise
 
     def close(self) -> None:
         """Drops what was not committed."""
@@ -184,6 +229,11 @@ class Records:
 
     # What is about several tables
 
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The tables themselves, to be read."""
+        return self._db
+
     def every_key(self) -> list[str]:
         """The keys of all that is wished for or was applied."""
         rows = self._db.execute("SELECT key FROM wish UNION SELECT key FROM applied")
@@ -197,6 +247,13 @@ class Records:
         wished = self.references.move(old_key, new)
         applied = self.applied.move(old_key, new)
         return list(dict.fromkeys([*wished, *applied]))
+
+
+def _upgraded(database: sqlite3.Connection, version: int) -> bool:
+    """Whether the records of an earlier version are those of this one by now."""
+    from .upgrade import upgrade  # needed once
+
+    return upgrade(database, version, SCHEMA, SCHEMA_VERSION)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from ..objects.link import Link
 from ..objects.object import Object
 from ..objects.registry import Unreadable, read, write
 from ..text import shown
+from .history import History
 from .matching import Caller, Life
 from .unique_ids import UniqueIds
 
@@ -77,10 +78,12 @@ class References:
         self,
         database: sqlite3.Connection,
         unique_ids: UniqueIds,
+        history: History,
         unreadable: set[str],
     ) -> None:
         self._db = database
         self._unique_ids = unique_ids
+        self._history = history
         self._unreadable = unreadable
         """The keys of what is on record and cannot be read, as far as somebody asked."""
 
@@ -139,11 +142,12 @@ class References:
         for_down: ForDown = NOTHING_FOR_DOWN,
     ) -> int:
         number = self.next_standing() if charon == STANDING else None
+        self._history.touch(caller.tunnel)
         cursor = self._db.execute(
             "INSERT INTO reference"
             " (number, charon, identity, unique_id, born,"
-            " connection, virtual_ips, me, peer, since, command, log)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " connection, virtual_ips, me, peer, since, command, log, tunnel)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 number,
                 charon,
@@ -156,6 +160,7 @@ class References:
                 caller.peer,
                 now(),
                 *for_down,
+                caller.tunnel,
             ),
         )
         assert cursor.lastrowid is not None
@@ -352,6 +357,7 @@ class References:
 
     def drop_wishes(self, number: int) -> list[str]:
         """Takes the wishes of a reference away, and returns their keys."""
+        self._touch(number)
         rows = self._db.execute("SELECT key FROM wish WHERE reference = ?", (number,))
         keys = [key for (key,) in rows]
         self._db.execute("DELETE FROM wish WHERE reference = ?", (number,))
@@ -359,8 +365,27 @@ class References:
 
     def end(self, number: int) -> list[str]:
         """Ends a reference, and returns the keys that it wished for."""
+        self._touch(number)
         self._db.execute("DELETE FROM reference WHERE number = ?", (number,))
         return self.drop_wishes(number)
+
+    def _touch(self, number: int) -> None:
+        """The tunnel of a reference is about to change."""
+        ask = "SELECT tunnel FROM reference WHERE number = ?"
+        for (tunnel,) in self._db.execute(ask, (number,)).fetchall():
+            self._history.touch(tunnel)
+
+    def tunnels(self, keys: Iterable[str]) -> list[str]:
+        """The tunnels that have a reference which wishes for one of the keys."""
+        ask = (
+            "SELECT DISTINCT tunnel FROM wish JOIN reference ON number = reference"
+            " WHERE key = ? AND tunnel != ''"
+        )
+        tunnels: dict[str, None] = {}
+        for key in keys:
+            for (tunnel,) in self._db.execute(ask, (key,)):
+                tunnels[tunnel] = None
+        return list(tunnels)
 
     def end_all(self) -> list[str]:
         """Ends every reference, and returns the keys that were wished for."""
