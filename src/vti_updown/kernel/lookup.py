@@ -15,6 +15,7 @@ from ..objects.link import Link, vrf_table
 from ..objects.object import PROTOCOL
 from ..objects.route import (
     DEFAULT_METRIC,
+    NAT_PORT,
     RTN_LOCAL,
     RTN_UNICAST,
     HostRoute,
@@ -29,8 +30,6 @@ from .namespace import Namespace
 
 RTM_F_LOOKUP_TABLE = 0x1000
 """Asks for the table that a looked-up route is in."""
-NAT_PORT = 4500
-"""The port of IKE and of ESP in UDP behind a NAT (RFC 3948)."""
 REFUSED = (errno.EINVAL, errno.EOPNOTSUPP)
 """What the kernel answers to a question that it does not take, or about a foreign source."""
 RESOLV_CONFS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
@@ -173,13 +172,13 @@ class Lookup:
         """The route of an outer packet; None where there is none.
 
         It is asked for as UDP, since the kernel takes no ESP in a question, and rules for ports
-        are for this. IPv4 takes no source that is not an address of this host, as may be while it
-        changes. Linux before 4.19 takes no protocol.
+        are for this. The peer's port is not known. IPv4 takes no source that is not an address of
+        this host, as may be while it changes. Linux before 4.19 takes no protocol.
         """
         whole = _question(packet.destination, packet.source)
         whole["attrs"] += [
             ("RTA_IP_PROTO", socket.IPPROTO_UDP),
-            ("RTA_SPORT", NAT_PORT),
+            ("RTA_SPORT", packet.port),
             ("RTA_DPORT", NAT_PORT),
         ]
         without_ports = _question(packet.destination, packet.source)

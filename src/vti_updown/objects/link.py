@@ -147,6 +147,7 @@ class Link(LinkFields, Object):
 
     __slots__ = ()
     PARSERS = {"local": ip_address, "remote": ip_address}
+    UNTOLD = ("name", "alias", "device", "own_link_local", "mtu_is_chosen")
 
     @property
     def key(self) -> str:
@@ -273,6 +274,13 @@ class Link(LinkFields, Object):
             return self._replace(mtu=older.mtu, mtu_is_chosen=True)
         allowed = [mtu for mtu in (self.mtu, older.mtu) if mtu]
         return self._replace(mtu=min(allowed, default=0))
+
+    def with_untold(self, recorded: Object) -> "Link":
+        """An MTU that was the kernel's choice may be any."""
+        whole = super().with_untold(recorded)
+        if isinstance(recorded, Link) and not recorded.mtu:
+            return whole._replace(mtu=0)
+        return whole
 
     def with_undone(self, old: "Link | None", before: str | None) -> "Link":
         """The MTU goes back to the kernel's choice, if a setting had changed it."""

@@ -34,7 +34,7 @@ TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
     from .adoption import Adoption
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all

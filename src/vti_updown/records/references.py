@@ -249,8 +249,15 @@ class References:
         for key in keys:
             wish = self._merged(key)
             if wish is not None and self._holds(wish):
-                wished[key] = wish
+                wished[key] = self._on_its_link(wish)
         return wished
+
+    def _on_its_link(self, wish: Object) -> Object:
+        """The wish as it is on its link."""
+        if not wish.FOLLOWS_LINK:
+            return wish
+        link = self._merged(wish.link_key)
+        return wish if link is None else wish.following(link)
 
     def _holds(self, wish: Object) -> bool:
         """Whether it is wished for at all: what it must come with may not be."""

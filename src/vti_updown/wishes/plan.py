@@ -10,7 +10,7 @@ from ..event import Event
 from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
-from ..objects.mss import CHOSEN, FROM_CHOSEN_MTU, FROM_PATH, MssClamp
+from ..objects.mss import MssClamp
 from ..objects.object import Object
 from ..objects.route import Route
 from ..objects.rule import Rule
@@ -300,16 +300,7 @@ def _clamps(links: list[Link], settings: Settings) -> list[MssClamp]:
             ipv4,
             ipv6,
             link.netns,
-            _firmness(settings, link),
+            is_chosen=bool(settings.mss),
         )
         clamps.append(clamp)
     return clamps
-
-
-def _firmness(settings: Settings, link: Link) -> int:
-    """What the sizes of a clamp come from."""
-    if settings.mss:
-        return CHOSEN
-    if link.mtu_is_chosen:
-        return FROM_CHOSEN_MTU
-    return FROM_PATH
