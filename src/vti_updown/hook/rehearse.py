@@ -47,7 +47,7 @@ def rehearse(call: Call) -> Rehearsal:
         if foreseen.error is not None and not change.keys:
             raise foreseen.error
         keys = with_doubts(change.keys, records, kernel)
-        steps = steps_over(keys, records)
+        steps = steps_over(keys, records, kernel)
         return Rehearsal(
             steps=steps,
             ifnames=ifnames_of(steps, records),

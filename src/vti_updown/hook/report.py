@@ -96,7 +96,7 @@ def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
             continue
         if wish.summary:
             summaries.append(wish.summary)
-    return list(dict.fromkeys(summaries))  # A full tunnel has its route in two tables.
+    return summaries
 
 
 def report_nothing_to_do(event: Event, reason: Refusal) -> Report:
@@ -179,7 +179,7 @@ def _said_of_held(
             continue
         if gone.summary:
             removed.append(f"without {gone.summary}")
-    return fitted(head, dict.fromkeys(removed))
+    return fitted(head, removed)
 
 
 def report_blocked(context: EventContext) -> list[str]:
@@ -201,7 +201,7 @@ def _blocked(context: EventContext) -> list[str]:
     for wish in standing:
         if isinstance(wish, Route) and wish.is_unreachable:
             blocked.append(f"{wish.destination} blocked")
-    return list(dict.fromkeys(blocked))
+    return blocked
 
 
 def _noted(event: Event, notes: Iterable[str]) -> list[str]:
