@@ -56,9 +56,9 @@ def report_up(
     context: EventContext,
     change: Change,
     result: Result,
-    overruled: list[str],
+    remarks: list[str],
 ) -> Report:
-    """`overruled` is what to tell the user of charon's own routes."""
+    """`remarks` is what to tell the user of charon's own routes and look-ups."""
     event = context.event
     wished = context.records.references.wished(change.own)
     links = [wish for wish in wished.values() if isinstance(wish, Link)]
@@ -70,7 +70,7 @@ def report_up(
     items = _summaries(wished.values(), result.foreign)
     first_line = fitted(head, items)
     notes = [
-        *overruled,
+        *remarks,
         *change.notes,
         *result.notes,
         *result.failures,

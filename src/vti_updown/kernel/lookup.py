@@ -24,7 +24,7 @@ from ..objects.route import (
     rtmsg,
     table_of,
 )
-from ..objects.rule import fib_rule_hdr, looked_up
+from ..objects.rule import FIB_RULE_INVERT, fib_rule_hdr, looked_up
 from ..text import Refusal, shown
 from .namespace import Namespace
 
@@ -128,6 +128,35 @@ class Lookup:
         wanted = message(fib_rule_hdr, family=AF[family])
         return any(looked_up(told) == table for told in self._namespace.dump(RTM_GETRULE, wanted))
 
+    def inverted_mark_of_rule_to(self, table: int, family: int) -> int:
+        """The mark of a rule that looks up this table for packets without it; 0 for none."""
+        wanted = message(fib_rule_hdr, family=AF[family])
+        for told in self._namespace.dump(RTM_GETRULE, wanted):
+            if looked_up(told) == table and told["flags"] & FIB_RULE_INVERT:
+                return int(told.get_attr("FRA_FWMARK") or 0)
+        return 0
+
+    def own_source(
+        self,
+        destination: IPAddress,
+        mark: int = 0,
+        port: int = 0,
+    ) -> IPAddress | None:
+        """The source that the kernel chooses for a packet of this host; None where it has no way.
+
+        `port` is that of UDP. With 0, no protocol is told.
+        """
+        wanted = _question(destination)
+        if mark:
+            wanted["attrs"].append(("RTA_MARK", mark))
+        if port:
+            wanted["attrs"] += _udp(port)
+        try:
+            route = self._namespace.request(RTM_GETROUTE, wanted)[0]
+        except NetlinkError:
+            return None
+        return _address(route, "RTA_PREFSRC")
+
     def vrf_table(self, name: str) -> int | None:
         """The table of a VRF; None where no link of this name is one."""
         return vrf_table(self._namespace.link(name))
@@ -176,11 +205,7 @@ class Lookup:
         this host, as may be while it changes. Linux before 4.19 takes no protocol.
         """
         whole = _question(packet.destination, packet.source)
-        whole["attrs"] += [
-            ("RTA_IP_PROTO", socket.IPPROTO_UDP),
-            ("RTA_SPORT", packet.port),
-            ("RTA_DPORT", NAT_PORT),
-        ]
+        whole["attrs"] += _udp(packet.port)
         without_ports = _question(packet.destination, packet.source)
         without_source = _question(packet.destination)
         for wanted in (whole, without_ports, without_source):
@@ -214,6 +239,15 @@ def _question(destination: IPAddress, source: IPAddress | None = None) -> Any:
         # IPv6 tells the table by itself, and takes no such flag.
         wanted["flags"] = RTM_F_LOOKUP_TABLE
     return wanted
+
+
+def _udp(port: int) -> list[tuple[str, int]]:
+    """What a question has of a packet of UDP from this port."""
+    return [
+        ("RTA_IP_PROTO", socket.IPPROTO_UDP),
+        ("RTA_SPORT", port),
+        ("RTA_DPORT", NAT_PORT),
+    ]
 
 
 def _name_servers(path: str) -> list[IPAddress]:
