@@ -190,6 +190,10 @@ class PaperLookup:
                 return ip
         return None
 
+    def inner_address(self, family: int, _outside: IPAddress) -> IPAddress | None:
+        inner = [ip for ip in map(ip_address, self._kernel.host.addresses) if ip.version == family]
+        return inner[0] if len(inner) == 1 else None
+
     def is_own_address(self, ip: IPAddress) -> bool:
         return str(ip) in self._kernel.host.addresses
 

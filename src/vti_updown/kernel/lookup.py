@@ -30,6 +30,7 @@ from .namespace import Namespace
 
 RTM_F_LOOKUP_TABLE = 0x1000
 """Asks for the table that a looked-up route is in."""
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 REFUSED = (errno.EINVAL, errno.EOPNOTSUPP)
 """What the kernel answers to a question that it does not take, or about a foreign source."""
 RESOLV_CONFS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
@@ -122,6 +123,24 @@ class Lookup:
             if own is not None and own in network and not is_unfit(own):
                 return own
         return None
+
+    def inner_address(self, family: int, outside: IPAddress) -> IPAddress | None:
+        """The one private address that this host has beside those of its uplink and of our links.
+
+        None where there is none, or several. The uplink is what packets to `outside` leave by.
+        """
+        route = self._route_to(outside)
+        uplink = None if route is None else route.get_attr("RTA_OIF")
+        found = []
+        for told in self._namespace.dump(RTM_GETADDR, message(ifaddrmsg, family=AF[family])):
+            own = _ip(own_address(told))
+            if own is None or not _is_private(own) or told["index"] == uplink:
+                continue
+            if self._namespace.is_in_use(told["index"]):
+                found.append(own)
+        if len(found) != 1:
+            return None
+        return found[0]
 
     def has_rule_to(self, table: int, family: int) -> bool:
         """Whether any rule looks up this table."""
@@ -248,6 +267,11 @@ def _udp(port: int) -> list[tuple[str, int]]:
         ("RTA_SPORT", port),
         ("RTA_DPORT", NAT_PORT),
     ]
+
+
+def _is_private(ip: IPAddress) -> bool:
+    """Whether it is of a site (RFC 1918, RFC 4193)."""
+    return any(ip in ip_network(net) for net in PRIVATE if ip.version == ip_network(net).version)
 
 
 def _name_servers(path: str) -> list[IPAddress]:

@@ -13,7 +13,7 @@ from .object import Object
 
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
-IFF_UP, IFF_MULTICAST = 1, 0x1000
+IFF_UP, IFF_RUNNING, IFF_MULTICAST = 1, 0x40, 0x1000
 IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
 
 

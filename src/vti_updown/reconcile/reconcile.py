@@ -147,7 +147,7 @@ class _Attempt:
         records = self._records
         keys = with_doubts(keys, records, self._kernel)
         before = records.applied.of(keys)
-        found = steps_over(keys, records, self._kernel)
+        found = steps_from(before, keys, records, self._kernel)
         ifnames = ifnames_of(found, records)
         links = self._links(ifnames)
         steps = [self._with_what_is_there(step, links, before) for step in found]
@@ -419,6 +419,17 @@ def steps_over(
 ) -> list[Step]:
     """The difference over `keys`."""
     applied = records.applied.of(keys)
+    return steps_from(applied, keys, records, kernel)
+
+
+def steps_from(
+    before: AppliedByKey,
+    keys: Keys,
+    records: Records,
+    kernel: Kernel,
+) -> list[Step]:
+    """The same, where it is known what was applied for `keys`."""
+    applied = dict(before)
     wished = records.references.wished(keys)
     not_wished = [key for key in applied if key not in wished]
     for key in records.references.unclear(not_wished):

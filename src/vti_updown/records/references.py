@@ -294,8 +294,12 @@ class References:
         return merged
 
     def unclear(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that somebody wishes for in words that cannot be read."""
-        return [key for key in keys if self._is_wished(key) and self._merged(key) is None]
+        """Those of the keys that somebody wishes for in words that cannot be read.
+
+        `wished` was asked for all of them before.
+        """
+        unreadable = self._unreadable.intersection(keys)
+        return [key for key in unreadable if self._is_wished(key) and self._merged(key) is None]
 
     def wished_beside(self, key: str) -> list[str]:
         """All keys of the references that wish for `key`: for a link's, what is to stand on it."""
