@@ -165,15 +165,15 @@ def test_a_network_around_the_hosts_is_routed_again_and_again(machine):
         assert machine.routes("vti1") == ["10.0.0.0/8 proto 50 scope link src 10.3.0.1"]
 
 
-def test_a_look_up_has_source_and_mark_of_the_packets(machine):
-    """A rule of the user's for either leads to another uplink, which carries less."""
+@pytest.mark.parametrize("rule", ["from 192.168.0.1", "fwmark 2", "ipproto udp sport 14500"])
+def test_a_look_up_has_what_the_packets_have(machine, rule):
+    """A rule of the user's for it leads to another uplink, which carries less."""
     machine.run("ip", "route", "add", "192.168.0.2", "dev", "lan", "mtu", "1400", "table", "202")
-    for words in (("from", "192.168.0.1"), ("fwmark", "2")):
-        machine.run("ip", "rule", "add", "pref", "9", *words, "lookup", "202")
-        machine.up(PEER_CLIENT="10.2.0.0/16")
-        assert " mtu 1310 " in machine.run("ip", "link", "show", "vti1")
-        machine.down(PEER_CLIENT="10.2.0.0/16")
-        machine.run("ip", "rule", "del", "pref", "9")
+    machine.run("ip", "rule", "add", "pref", "9", *rule.split(), "lookup", "202")
+    machine.up("--ike-ports", "1500,14500", PEER_CLIENT="10.2.0.0/16")
+    assert " mtu 1310 " in machine.run("ip", "link", "show", "vti1")
+    machine.down(PEER_CLIENT="10.2.0.0/16")
+    machine.run("ip", "rule", "del", "pref", "9")
 
 
 def test_a_selector_limited_to_a_port_gets_no_route(machine):

@@ -110,6 +110,8 @@ class Host:
         self.name_servers: list[str] = []
         self.routes: set[str] = set()
         """Networks that it routes by eth0 since a moment ago, so that a look did not see them."""
+        self.charons_mark = 0
+        """What its kernel-netlink.fwmark has behind the `!`."""
         self.charon_routes = False
         """Whether charon makes routes of its own (install_routes = yes)."""
         self.refuses: dict[str, int] = {}
@@ -192,6 +194,10 @@ class PaperLookup:
                 return ip
         return None
 
+    def inner_address(self, family: int, _outside: IPAddress) -> IPAddress | None:
+        inner = [ip for ip in map(ip_address, self._kernel.host.addresses) if ip.version == family]
+        return inner[0] if len(inner) == 1 else None
+
     def is_own_address(self, ip: IPAddress) -> bool:
         return str(ip) in self._kernel.host.addresses
 
@@ -200,6 +206,20 @@ class PaperLookup:
 
     def vrf_table(self, name: str) -> int | None:
         return self._kernel.host.vrfs.get(name)
+
+    def inverted_mark_of_rule_to(self, _table: int, _family: int) -> int:
+        return self._kernel.host.charons_mark
+
+    def own_source(self, destination: IPAddress, mark: int = 0, port: int = 0) -> IPAddress | None:
+        """IKE has the uplink's address. Other packets have one of the link's, if it has any."""
+        del mark
+        ours = [
+            each.address.ip for each in self._kernel.objects.values() if isinstance(each, Address)
+        ]
+        for ip in ours:
+            if ip.version == destination.version and not port:
+                return ip
+        return None
 
     def table_of(self, _destination: IPAddress) -> int:
         return CHARONS_TABLE if self._kernel.host.charon_routes else MAIN_TABLE

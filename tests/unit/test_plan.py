@@ -9,7 +9,7 @@ from support.events import environment
 from vti_updown.event import parse
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
-from vti_updown.objects.mss import CHOSEN, FROM_CHOSEN_MTU, MssClamp
+from vti_updown.objects.mss import MssClamp
 from vti_updown.objects.route import HostRoute, HostRoutes, OuterPacket, Route
 from vti_updown.objects.rule import Rule
 from vti_updown.objects.sysctl import Sysctl
@@ -396,8 +396,9 @@ def test_a_block_of_everything_must_be_asked_for():
 def test_a_look_up_is_made_as_the_packet_will_be_sent(changed, source, mark):
     """A VTI's packets have its outbound mark, and those of an XFRM interface have none."""
     answers = Answers(None, None, None, 1500)
-    plan(parse(environment("up-client", PEER_CLIENT="10.2.0.0/16", **changed)), Settings(), answers)
-    packet = OuterPacket(ip_address("192.168.0.2"), source and ip_address(source), mark)
+    settings = Settings(ike_ports=(1500, 14500))
+    plan(parse(environment("up-client", PEER_CLIENT="10.2.0.0/16", **changed)), settings, answers)
+    packet = OuterPacket(ip_address("192.168.0.2"), source and ip_address(source), mark, 14500)
     assert set(answers.packets) == {packet}
 
 
@@ -751,10 +752,10 @@ def test_the_mss_is_clamped_to_what_the_mtu_leaves():
         MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1350, 1330)
     ]
     assert of(MssClamp, wishes(Settings(mss=1200))) == [
-        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200, firmness=CHOSEN)
+        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200, is_chosen=True)
     ]
     (clamp,) = of(MssClamp, wishes(Settings(mss=0, mtu=1400)))
-    assert clamp.firmness == FROM_CHOSEN_MTU
+    assert not clamp.is_chosen
 
 
 OFFICE = Settings(routes=(ConfiguredRoute(ip_network("10.2.0.0/16")),))

@@ -4,12 +4,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from ipaddress import ip_address
 
 import pytest
 
 from support.events import environment
 from vti_updown.event import parse
+from vti_updown.kernel.kernel import Kernel
 from vti_updown.objects.mss import MssClamp
 from vti_updown.objects.object import Applied
 from vti_updown.objects.registry import Step
@@ -201,9 +203,11 @@ def test_what_cannot_be_read_is_left_out_and_named(records, text):
     assert records.applied.of([LINK.key, ONE.key]) == {ONE.key: Applied(ONE)}
     assert records.applied.beside([LINK.key], ()) == [ONE]
     assert records.unreadable == {LINK.key}
-    assert steps_over([LINK.key, ONE.key], records) == [], "somebody may wish for it"
-    records.references.end(number)
-    assert steps_over([ONE.key], records) == [Step(ONE, None, why=NOT_WISHED)]
+    with closing(Kernel()) as kernel:
+        steps = steps_over([LINK.key, ONE.key], records, kernel)
+        assert steps == [], "somebody may wish for it"
+        records.references.end(number)
+        assert steps_over([ONE.key], records, kernel) == [Step(ONE, None, why=NOT_WISHED)]
 
 
 # The file

@@ -54,7 +54,7 @@ def _to_mend(
     copy.applied.doubt(astray)
     keys = with_doubts(copy.every_key(), copy, kernel)
     parts: dict[str, Keys] = {}
-    for step in steps_over(keys, copy):
+    for step in steps_over(keys, copy, kernel):
         key = step.object.key
         part = parts.setdefault(step.object.link_key or key, [])
         part.append(key)

@@ -202,7 +202,7 @@ class Session:
     def _rehearsed(self, keys: Iterable[str], records: Records) -> Result:
         """The steps that would be taken, as if each were, without those of the parts before."""
         with_lost = with_doubts(keys, records, self.kernel)
-        found = steps_over(with_lost, records)
+        found = steps_over(with_lost, records, self.kernel)
         steps = [step for step in found if step.object.key not in self._rehearsed_keys]
         self._rehearsed_keys |= {step.object.key for step in steps}
         records.commit()

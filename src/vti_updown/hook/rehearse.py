@@ -77,7 +77,7 @@ def foresee(context: EventContext) -> Foreseen:
     foreseen = _foreseen(context)
     records = context.records
     looked_at = with_doubts(foreseen.change.keys, records, context.kernel)
-    steps = steps_over(looked_at, records)
+    steps = steps_over(looked_at, records, context.kernel)
     return foreseen._replace(looked_at=looked_at, steps=steps)
 
 

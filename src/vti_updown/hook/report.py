@@ -59,9 +59,9 @@ def report_up(
     context: EventContext,
     change: Change,
     result: Result,
-    overruled: list[str],
+    remarks: list[str],
 ) -> Report:
-    """`overruled` is what to tell the user of charon's own routes."""
+    """`remarks` is what to tell the user of charon's own routes and look-ups."""
     event = context.event
     wished = context.records.references.wished(change.own)
     links = [wish for wish in wished.values() if isinstance(wish, Link)]
@@ -73,7 +73,7 @@ def report_up(
     items = _summaries(wished.values(), result.foreign)
     first_line = fitted(head, items)
     notes = [
-        *overruled,
+        *remarks,
         *change.notes,
         *result.notes,
         *result.failures,
@@ -100,7 +100,7 @@ def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
             continue
         if wish.summary:
             summaries.append(wish.summary)
-    return list(dict.fromkeys(summaries))  # A full tunnel has its route in two tables.
+    return summaries
 
 
 def report_nothing_to_do(event: Event, reason: Refusal) -> Report:
@@ -185,7 +185,7 @@ def _said_of_held(
             continue
         if gone.summary:
             removed.append(f"without {gone.summary}")
-    return fitted(head, dict.fromkeys(removed))
+    return fitted(head, removed)
 
 
 def report_blocked(context: EventContext) -> list[str]:
@@ -207,7 +207,7 @@ def _blocked(context: EventContext) -> list[str]:
     for wish in standing:
         if isinstance(wish, Route) and wish.is_unreachable:
             blocked.append(f"{wish.destination} blocked")
-    return list(dict.fromkeys(blocked))
+    return blocked
 
 
 def _commands(

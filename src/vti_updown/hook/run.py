@@ -20,10 +20,8 @@ import time
 from contextlib import closing
 
 from .. import processes
-from ..addresses import address_in
 from ..kernel.kernel import Kernel
 from ..objects.link import Link
-from ..objects.route import Route
 from ..reconcile.reconcile import Result, reconcile
 from ..records.history import Came, Entry
 from ..records.matching import Caller
@@ -43,12 +41,6 @@ from .report import (
     report_nothing_to_do,
     report_up,
 )
-
-CHARON_TABLE = 220
-"""The table in which charon's install_routes = yes puts its routes (charon.routing_table).
-
-Its rule comes before all others.
-"""
 
 
 def run(call: Call) -> list[Ended]:
@@ -221,8 +213,14 @@ def _up(context: EventContext) -> Report:
     )
     if result.refused is not None:
         return _failed(context, result.refused)
-    overruled = _overruled(change, context)
-    return report_up(context, change, result, overruled)
+    from .beside_charon import remarks  # a `down` does without
+
+    return report_up(
+        context,
+        change,
+        result,
+        remarks(change, result, context),
+    )
 
 
 def _require_charon(charon: str) -> None:
@@ -309,25 +307,6 @@ def _is_part(
     """Whether what failed is of this reference. Half of what blocks might block IKE itself."""
     wishes = records.references.wishes(number)
     return any(wish.key in result.failed for wish in wishes)
-
-
-def _overruled(change: Change, context: EventContext) -> list[str]:
-    """What to tell the user if charon's own routes come before ours, and packets go out in clear.
-
-    One such route is enough to say so.
-    """
-    wished = context.records.references.wished(change.own)
-    lookup = context.kernel.lookup
-    for wish in wished.values():
-        if not isinstance(wish, Route):
-            continue
-        if not wish.link_key or wish.netns:
-            continue
-        destination = address_in(wish.destination)
-        if lookup.table_of(destination) == CHARON_TABLE:
-            hint = "set charon.install_routes = no"
-            return [f"packets to {wish.destination} take charon's own route; {hint}"]
-    return []
 
 
 # A down

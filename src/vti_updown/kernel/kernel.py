@@ -71,7 +71,14 @@ class Kernel:
         return self.observe(netns).is_there(link)
 
     def is_bound_to_gone(self, link: Applied) -> bool:
-        """Whether a link that is there must be made anew, since its device came back."""
+        """Whether a link that is there must be made anew, since its device came back.
+
+        Of a namespace that cannot be looked into, it is not known.
+        """
+        try:
+            self._namespace(link.object.netns).look()
+        except OutOfSight:
+            return False
         return self.observe(link.object.netns).is_bound_to_gone(link)
 
     def is_made_anew(self, was: Applied) -> bool:

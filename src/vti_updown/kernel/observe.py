@@ -11,7 +11,7 @@ from typing import Any
 
 from ..addresses import IPNetwork
 from ..netlink import RTM_GETLINK
-from ..objects.link import IFF_UP, Link, ifinfmsg, read_link, underlying
+from ..objects.link import IFF_UP, Link, ifinfmsg, kernels_choice, read_link, underlying
 from ..objects.object import Applied, LinkThere, Object
 from ..objects.registry import PLACED
 from ..objects.route import HostRoutes
@@ -149,8 +149,11 @@ class Observe:
         """
         ours: list[Applied] = []
         links: list[LinkThere] = []
-        for ifindex, link in self._our_links():
-            ours.append(Applied(link, True, ifindex))
+        for told, link in self._our_links():
+            ifindex = told["index"]
+            # Nobody knows whose choice its MTU was, so it is what was there before us.
+            before = str(kernels_choice(told))
+            ours.append(Applied(link._replace(mtu=0), True, ifindex, before=before))
             links.append(LinkThere(link.key, ifindex, link.name))
         if self.namespace.name != OWN and not links:
             return []
@@ -164,13 +167,13 @@ class Observe:
     def _links(self) -> list[Any]:
         return self.namespace.dump(RTM_GETLINK, ifinfmsg())
 
-    def _our_links(self) -> Iterator[tuple[int, Link]]:
+    def _our_links(self) -> Iterator[tuple[Any, Link]]:
         for told in self._links():
             link = read_link(told, self.namespace.name)
             if link is not None and self.namespace.is_made_by_us(told):
                 # The underlying link is where the link was made, which is charon's own namespace.
                 device = self._lookup.ifname(underlying(told))
-                yield told["index"], link._replace(device=device, master=self._master(told))
+                yield told, link._replace(device=device, master=self._master(told))
 
     # What is astray
 
@@ -184,7 +187,7 @@ class Observe:
             there = dict(self._as_they_are(applied))
         except FileNotFoundError:
             there = {}
-        return [key for key, was in applied.items() if there.get(key) != was.object]
+        return [key for key, was in applied.items() if not _is_as_applied(there.get(key), was)]
 
     def _as_they_are(self, applied: Mapping[str, Applied]) -> Iterator[tuple[str, Object]]:
         """What of `applied` is there, by key."""
@@ -198,30 +201,15 @@ class Observe:
             key = keys[ifindex]
             links.append(LinkThere(key, ifindex, link.name))
             if told["flags"] & IFF_UP and self.is_there(applied[key]):
-                yield key, self._with_users_choices(link, told, applied[key])
+                yield key, link._replace(master=self._master(told))
         for kind in PLACED:
             known = [was.object for was in applied.values() if type(was.object) is kind]
             for placed, _ in kind.there(self.namespace, links, known):
                 yield placed.key, placed
 
-    def _with_users_choices(
-        self,
-        link: Link,
-        told: Any,
-        was: Applied,
-    ) -> Link:
-        """The link as it is there; what a user may change is as it was applied."""
-        recorded = was.object
-        assert isinstance(recorded, Link)
-        if was.borrowed:
-            return recorded
-        if not recorded.mtu:
-            link = link._replace(mtu=0)  # It was the kernel's choice.
-        return link._replace(
-            name=recorded.name,
-            alias=recorded.alias,
-            device=recorded.device,
-            own_link_local=recorded.own_link_local,
-            mtu_is_chosen=recorded.mtu_is_chosen,
-            master=self._master(told),
-        )
+
+def _is_as_applied(there: Object | None, was: Applied) -> bool:
+    """Whether what is there for a key is what was applied, as far as the kernel tells."""
+    if there is None:
+        return False
+    return was.borrowed or there.with_untold(was.object) == was.object

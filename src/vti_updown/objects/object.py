@@ -62,6 +62,10 @@ class Object(ABC):
     """Whether the kernel takes it away together with its link."""
     MERGED: ClassVar[Mapping[str, str]] = {}
     """The fields that `with_opinion_of` merges, each with its rule in words: what counts."""
+    FOLLOWS_LINK: ClassVar[bool] = False
+    """Whether its value depends on its link's, whoever wishes for either: see `following`."""
+    UNTOLD: ClassVar[tuple[str, ...]] = ()
+    """The fields that the kernel does not tell, or that a user may change."""
 
     @property
     @abstractmethod
@@ -142,10 +146,21 @@ class Object(ABC):
         del older
         return self
 
+    def following(self, link: "Object") -> "Self":
+        """The object as it is on its link, as that is wished for."""
+        del link
+        return self
+
     def with_undone(self, old: "Self | None", before: str | None) -> "Self":
         """The object with what `old` had changed, and it leaves to the kernel, as it was before."""
         del old, before
         return self
+
+    def with_untold(self, recorded: "Object") -> "Self":
+        """The object as the kernel tells it, with the rest as it was recorded."""
+        untold = {field: getattr(recorded, field) for field in self.UNTOLD}
+        whole: Self = self._replace(**untold)  # type: ignore[attr-defined]
+        return whole
 
     def goes_along(self, lost: "Object", staying: Collection["Object"]) -> bool:
         """Whether the kernel takes it away, or spoils it, when `lost` is removed while `staying`

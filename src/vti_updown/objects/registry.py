@@ -35,6 +35,8 @@ class Step(NamedTuple):
     """What was there before us, as `Applied` has it."""
     why: str = ""
     """Why the kernel must change, in words: see `difference`."""
+    instead_of: Link | None = None
+    """Ours that is taken away first, since the kernel cannot make `new` of it."""
 
     @property
     def object(self) -> Object:
@@ -122,12 +124,16 @@ def commands(step: Step, ifnames: Mapping[str, str]) -> list[str]:
     ifname = ifnames.get(changed.link_key, "")
     made = _own_commands(step, ifname)
     netns = changed.netns
+    first = []
+    if step.instead_of is not None:
+        for command in step.instead_of.removal_commands(step.instead_of.name):
+            first.append(_within(netns, command))
     if netns and step.old is None and isinstance(changed, Link):
         # A link for another namespace is made here, where its outer packets go, and then moved.
         creation, *rest = made
         move = f"ip link set {quote(ifname)} netns {quote(netns)}"
-        return [creation, move, *(_within(netns, command) for command in rest)]
-    return [_within(netns, command) for command in made]
+        return [*first, creation, move, *(_within(netns, command) for command in rest)]
+    return first + [_within(netns, command) for command in made]
 
 
 def _own_commands(step: Step, ifname: str) -> list[str]:

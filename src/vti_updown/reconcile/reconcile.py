@@ -169,7 +169,7 @@ class _Attempt:
         records = self._records
         keys = with_doubts(keys, records, self._kernel)
         before = records.applied.of(keys)
-        found = steps_over(keys, records)
+        found = steps_from(before, keys, records, self._kernel)
         ifnames = ifnames_of(found, records)
         links = self._links(ifnames)
         steps = [self._with_what_is_there(step, links, before) for step in found]
@@ -375,13 +375,14 @@ def with_doubts(
     """`keys`, and what else must be looked at: why, by key.
 
     That is what an earlier event left in doubt, all that stands on a link that somebody took away
-    or that is bound to a device that is gone and came back, and what comes and goes with one of
-    them.
+    or that is bound to a device that is gone and came back, what comes and goes with one of them,
+    and what follows a link.
     """
     all_keys = dict.fromkeys(keys, ASKED)
     for key in list(all_keys):
-        for with_it in records.references.coming_or_going_with(key):
-            all_keys.setdefault(with_it, COMES_OR_GOES_WITH)
+        with_it = records.references.coming_or_going_with(key)
+        for other in with_it + records.applied.about(key):
+            all_keys.setdefault(other, COMES_OR_GOES_WITH)
     for key in records.applied.in_doubt():
         all_keys.setdefault(key, LEFT_IN_DOUBT)
     recorded = records.applied.of(all_keys)
@@ -449,16 +450,46 @@ def _doubted_on(key: str, records: Records) -> list[str]:
     return on_it + beside
 
 
-def steps_over(keys: Keys, records: Records) -> list[Step]:
+def steps_over(
+    keys: Keys,
+    records: Records,
+    kernel: Kernel,
+) -> list[Step]:
     """The difference over `keys`."""
     applied = records.applied.of(keys)
+    return steps_from(applied, keys, records, kernel)
+
+
+def steps_from(
+    before: AppliedByKey,
+    keys: Keys,
+    records: Records,
+    kernel: Kernel,
+) -> list[Step]:
+    """The same, where it is known what was applied for `keys`."""
+    applied = dict(before)
     wished = records.references.wished(keys)
     not_wished = [key for key in applied if key not in wished]
     for key in records.references.unclear(not_wished):
         del applied[key]  # Somebody wishes for it, and nobody knows how. So it stays as it is.
     beside = _beside(applied, wished, records)
     borrowed = _borrowed_links(applied, records)
-    return difference(applied, wished, beside, borrowed)
+    steps = difference(applied, wished, beside, borrowed)
+    return [_instead_of_bound(step, applied, kernel) for step in steps]
+
+
+def _instead_of_bound(
+    step: Step,
+    applied: AppliedByKey,
+    kernel: Kernel,
+) -> Step:
+    """The step with the link that must go first, since its device is gone and came back."""
+    was = applied.get(step.object.key)
+    if was is None or was.sure or step.new is None or not isinstance(was.object, Link):
+        return step
+    if not kernel.is_bound_to_gone(was):
+        return step
+    return step._replace(instead_of=was.object)
 
 
 def _beside(

@@ -262,8 +262,15 @@ class References:
         for key in keys:
             wish = self._merged(key)
             if wish is not None and self._holds(wish):
-                wished[key] = wish
+                wished[key] = self._on_its_link(wish)
         return wished
+
+    def _on_its_link(self, wish: Object) -> Object:
+        """The wish as it is on its link."""
+        if not wish.FOLLOWS_LINK:
+            return wish
+        link = self._merged(wish.link_key)
+        return wish if link is None else wish.following(link)
 
     def _holds(self, wish: Object) -> bool:
         """Whether it is wished for at all: what it must come with may not be."""
@@ -300,8 +307,12 @@ class References:
         return merged
 
     def unclear(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that somebody wishes for in words that cannot be read."""
-        return [key for key in keys if self._is_wished(key) and self._merged(key) is None]
+        """Those of the keys that somebody wishes for in words that cannot be read.
+
+        `wished` was asked for all of them before.
+        """
+        unreadable = self._unreadable.intersection(keys)
+        return [key for key in unreadable if self._is_wished(key) and self._merged(key) is None]
 
     def wished_beside(self, key: str) -> list[str]:
         """All keys of the references that wish for `key`: for a link's, what is to stand on it."""

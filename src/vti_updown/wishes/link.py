@@ -317,7 +317,13 @@ def outer_packet(event: Event, settings: Settings) -> OuterPacket | None:
     source = event.me
     if source is not None and (source.is_unspecified or source.version != peer.version):
         source = None
-    return OuterPacket(peer, source, _mark_of_outer_packets(event, settings))
+    _, nat_port = settings.ike_ports
+    return OuterPacket(
+        destination=peer,
+        source=source,
+        mark=_mark_of_outer_packets(event, settings),
+        port=nat_port,
+    )
 
 
 def _mark_of_outer_packets(event: Event, settings: Settings) -> int:

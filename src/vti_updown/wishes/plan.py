@@ -10,7 +10,7 @@ from ..event import Event
 from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
-from ..objects.mss import CHOSEN, FROM_CHOSEN_MTU, FROM_PATH, MssClamp
+from ..objects.mss import MssClamp
 from ..objects.object import Object
 from ..objects.route import Route
 from ..objects.rule import Rule
@@ -363,23 +363,21 @@ def _clamps(
     clamps = []
     for link in links:
         ipv4, ipv6 = mss_of(settings.mss, link.mtu)
-        firmness, reason = _firmness(settings, link)
+        reason = _why_clamped(settings, link)
         clamp = MssClamp(
             link.key,
             link.name,
             ipv4,
             ipv6,
             link.netns,
-            firmness,
+            is_chosen=bool(settings.mss),
         )
         clamps.append(reasons.of(clamp, reason))
     return clamps
 
 
-def _firmness(settings: Settings, link: Link) -> tuple[int, Reason]:
+def _why_clamped(settings: Settings, link: Link) -> Reason:
     """What the sizes of a clamp come from."""
     if settings.mss:
-        return CHOSEN, MSS_CHOSEN
-    if link.mtu_is_chosen:
-        return FROM_CHOSEN_MTU, MSS_OF_MTU
-    return FROM_PATH, MSS_OF_PATH
+        return MSS_CHOSEN
+    return MSS_OF_MTU if link.mtu_is_chosen else MSS_OF_PATH
