@@ -4,8 +4,10 @@ That every step of every story has a reason, and the commands of `--dry-run`, is
 itself: see `Story.event`.
 """
 
+import io
 import json
 import os
+import sys
 import textwrap
 from pathlib import Path
 
@@ -367,6 +369,32 @@ def test_no_event_is_one_line_with_what_to_do(story: Story) -> None:
         error:   name a connection, give --event FILE, or set PLUTO_VERB and its like
         exit status: 2
     """)
+
+
+def test_a_saved_event_is_read_from_standard_input(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its PLUTO_* count, and a value may have any character."""
+    lines = [f"{name}={value}" for name, value in environment("up-client", **SITE).items()]
+    saved = "\n".join(["HOME=/root", *lines, "PLUTO_MY_ID=C=DE, CN=m\u00f6on", "no variable"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(saved.encode())))
+    text = story.command("explain", "--event", "-", environ={"PLUTO_VERB": "down-client"})
+    assert text.startswith("From standard input.") and "up-client of gw: 10.1.0.0/16" in text
+
+
+def test_a_saved_event_that_is_not_there_is_one_line(story: Story) -> None:
+    """It says how one is saved."""
+    assert story.command("explain", "--event", "nowhere.env") == told("""
+        error: nowhere.env cannot be read: No such file or directory; save it by env >FILE in an up command
+        exit status: 2
+    """)
+
+
+def test_two_sources_of_an_event_are_refused(story: Story) -> None:
+    """It is either a connection's or a saved one."""
+    assert story.command("explain", "gw", "--event", "a.env").startswith(
+        "error: a connection and --event are two sources of one event; leave one of them out"
+    )
 
 
 # By a connection's name
