@@ -112,8 +112,8 @@ LINKS: list[tuple[str, Changes, str, str]] = [
     ("", XFRM, "link xfrm42", "the if_id is the CHILD_SA's"),
     ("", OVER_IPV6, "link vti1", "with a mark and IPv6 endpoints it is a vti6"),
     ("kind = 'xfrm'\nif_id = 7", NO_MARK, "link xfrm7", 'kind = "xfrm" ([connection.gw])'),
-    ("if_id = 7", NO_MARK, "link xfrm7", "if_id = 7 ([connection.gw]): the CHILD_SA has none"),
-    ("mark = 7", NO_MARK, "link vti1", "mark = 7 ([connection.gw]): the CHILD_SA has none"),
+    ("if_id = 7", NO_MARK, "link xfrm7", "if_id = 7 ([connection.gw]): no CHILD_SA says another"),
+    ("mark = 7", NO_MARK, "link vti1", "mark = 7 ([connection.gw]): no CHILD_SA says another"),
     ("remote = 'any'", {}, "link vti1", 'remote = "any" ([connection.gw])'),
     ("name = 'office'", {}, "link office", 'name = "office" ([connection.gw])'),
     ("device = 'eth0'", {}, "link vti1", 'device = "eth0" ([connection.gw])'),
@@ -416,7 +416,8 @@ def test_a_name_is_explained_by_its_settings_when_it_is_down(story: Story) -> No
     assert text.startswith("From the settings, [connection.office].\n")
     assert "- no CHILD_SA of this name is up" in text
     assert "- the flags of the updown line are not known; give them to explain as well" in text
-    assert "mark = 7 ([connection.office]): the CHILD_SA has none of its own" not in text
+    assert "- mark = 7 ([connection.office]): no CHILD_SA says another\n" in text
+    assert "stands for" not in text, "it says why nothing is to be done, and something is"
     assert "ip route add 10.7.0.0/16 dev vti7 proto 50" in text
     assert "ip -6 route add fd00:7::/32 dev vti7 proto 50" in text
     assert text.count("ip link add vti7") == 1

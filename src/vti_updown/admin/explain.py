@@ -198,6 +198,10 @@ class _Work:
             key = step.object.key
             self._foretold.add((key, step.new))
         others += self._without_step()
+        notes = self._notes()
+        why_nothing = self._foreseen.why_nothing
+        if why_nothing and not steps:
+            notes.append(why_nothing)
         settings: list[SettingGiven] = []
         if event.up:
             settings += self._words.given()
@@ -209,7 +213,7 @@ class _Work:
             settings=settings,
             steps=steps,
             others=others,
-            notes=self._notes(),
+            notes=notes,
             error=self._foreseen.error,
         )
 
@@ -220,9 +224,6 @@ class _Work:
             for what, reason in reasons.left_out:
                 why = self._words.of(reason)
                 notes.append(f"not {shown(what)}: {why}")
-        why_nothing = self._foreseen.why_nothing
-        if why_nothing:
-            notes.append(why_nothing)
         return notes
 
     # What has a step
