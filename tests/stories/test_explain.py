@@ -4,8 +4,10 @@ That every step of every story has a reason, and the commands of `--dry-run`, is
 itself: see `Story.event`.
 """
 
+import io
 import json
 import os
+import sys
 import textwrap
 from pathlib import Path
 
@@ -110,8 +112,8 @@ LINKS: list[tuple[str, Changes, str, str]] = [
     ("", XFRM, "link xfrm42", "the if_id is the CHILD_SA's"),
     ("", OVER_IPV6, "link vti1", "with a mark and IPv6 endpoints it is a vti6"),
     ("kind = 'xfrm'\nif_id = 7", NO_MARK, "link xfrm7", 'kind = "xfrm" ([connection.gw])'),
-    ("if_id = 7", NO_MARK, "link xfrm7", "if_id = 7 ([connection.gw]): the CHILD_SA has none"),
-    ("mark = 7", NO_MARK, "link vti1", "mark = 7 ([connection.gw]): the CHILD_SA has none"),
+    ("if_id = 7", NO_MARK, "link xfrm7", "if_id = 7 ([connection.gw]): no CHILD_SA says another"),
+    ("mark = 7", NO_MARK, "link vti1", "mark = 7 ([connection.gw]): no CHILD_SA says another"),
     ("remote = 'any'", {}, "link vti1", 'remote = "any" ([connection.gw])'),
     ("name = 'office'", {}, "link office", 'name = "office" ([connection.gw])'),
     ("device = 'eth0'", {}, "link vti1", 'device = "eth0" ([connection.gw])'),
@@ -369,6 +371,32 @@ def test_no_event_is_one_line_with_what_to_do(story: Story) -> None:
     """)
 
 
+def test_a_saved_event_is_read_from_standard_input(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its PLUTO_* count, and a value may have any character."""
+    lines = [f"{name}={value}" for name, value in environment("up-client", **SITE).items()]
+    saved = "\n".join(["HOME=/root", *lines, "PLUTO_MY_ID=C=DE, CN=m\u00f6on", "no variable"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(saved.encode())))
+    text = story.command("explain", "--event", "-", environ={"PLUTO_VERB": "down-client"})
+    assert text.startswith("From standard input.") and "up-client of gw: 10.1.0.0/16" in text
+
+
+def test_a_saved_event_that_is_not_there_is_one_line(story: Story) -> None:
+    """It says how one is saved."""
+    assert story.command("explain", "--event", "nowhere.env") == told("""
+        error: nowhere.env cannot be read: No such file or directory; save it by env >FILE in an up command
+        exit status: 2
+    """)
+
+
+def test_two_sources_of_an_event_are_refused(story: Story) -> None:
+    """It is either a connection's or a saved one."""
+    assert story.command("explain", "gw", "--event", "a.env").startswith(
+        "error: a connection and --event are two sources of one event; leave one of them out"
+    )
+
+
 # By a connection's name
 
 STANDS = """
@@ -388,7 +416,8 @@ def test_a_name_is_explained_by_its_settings_when_it_is_down(story: Story) -> No
     assert text.startswith("From the settings, [connection.office].\n")
     assert "- no CHILD_SA of this name is up" in text
     assert "- the flags of the updown line are not known; give them to explain as well" in text
-    assert "mark = 7 ([connection.office]): the CHILD_SA has none of its own" not in text
+    assert "- mark = 7 ([connection.office]): no CHILD_SA says another\n" in text
+    assert "stands for" not in text, "it says why nothing is to be done, and something is"
     assert "ip route add 10.7.0.0/16 dev vti7 proto 50" in text
     assert "ip -6 route add fd00:7::/32 dev vti7 proto 50" in text
     assert text.count("ip link add vti7") == 1

@@ -142,7 +142,7 @@ def from_settings(
         raise Refusal(what, f"bring {shown(name)} up, or add what lacks to the settings")
     families = _families(settings)
     events = [_asleep(name, settings, family, is_up) for family in families]
-    notes = ["no CHILD_SA of this name is up: endpoints, selectors and IDs are not known"]
+    notes = ["no CHILD_SA of this name is up: its selectors, virtual IPs and IDs are not known"]
     if settings.routes is None:
         notes.append("routes = auto is known only once the CHILD_SA is up; list them")
     source = f"the settings, [connection.{shown(name)}]"
@@ -172,8 +172,16 @@ def _asleep(
     family: int,
     is_up: bool,
 ) -> Event:
+    """What the hook would be told. Mark and if_id are left to the settings, which say them."""
     verb = "up-client" if is_up else "down-client"
     if family == 6:
         verb += "-v6"
     event = event_asleep(name, settings, family)
-    return event._replace(verb=verb, up=is_up)
+    return event._replace(
+        verb=verb,
+        up=is_up,
+        mark_in=None,
+        mark_out=None,
+        if_id_in=None,
+        if_id_out=None,
+    )

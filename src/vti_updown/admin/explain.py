@@ -7,7 +7,7 @@ for it. Here they are only put into words.
 
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import processes
 from ..event import Event
@@ -15,15 +15,12 @@ from ..hook.context import Call, EventContext
 from ..hook.flags import FlagsGiven
 from ..hook.rehearse import copied, foresee, notes_of_waiting
 from ..hook.run import context_of
-from ..kernel.kernel import Kernel
-from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.object import Applied, Object
 from ..objects.registry import Step, commands, field_names
 from ..objects.route import DEFAULT_METRIC, Route
 from ..reconcile.difference import NOT_THERE, NOT_WISHED
 from ..reconcile.reconcile import ifnames_of
-from ..records.records import Records
 from ..records.references import STANDING, Holder
 from ..records.storage import DIRECTORY
 from ..settings.choose import Chosen, chosen_for
@@ -149,14 +146,6 @@ class Words:
         return " ".join(words)
 
 
-class _Own(NamedTuple):
-    """What the event itself wishes for, by key."""
-
-    wishes: dict[str, Object]
-    numbers: Collection[int]
-    """Its references: its own, and what stands for it."""
-
-
 class _Work:
     """Explains one event on a copy of the records."""
 
@@ -166,47 +155,56 @@ class _Work:
         flags: FlagWords,
         foretold: Foretold,
     ) -> None:
-        self._context = context
-        self._event = context.event
-        self._records: Records = context.records
-        self._kernel: Kernel = context.kernel
+        event = context.event
+        records = context.records
+        foreseen = foresee(context)
+        change = foreseen.change
+        self._event = event
+        self._kernel = context.kernel
+        self._references = records.references
+        self._applied = records.applied
         self._foretold = foretold
-        self._words = Words(_chosen(flags, context.event), flags)
-        self._foreseen = foresee(context)
-        self._own = self._owned()
-        self._reasons: dict[str, list[Reason]] = {}
-        if self._foreseen.change.reasons is not None:
-            self._reasons = self._foreseen.change.reasons.by_key()
-        self._ifnames = ifnames_of(self._objects(), self._records)
-
-    def _owned(self) -> _Own:
-        """A `down` has none any more."""
-        change = self._foreseen.change
-        wishes: dict[str, Object] = {}
+        self._foreseen = foreseen
+        self._change = change
+        self._steps = foreseen.steps
+        chosen = _chosen(flags, event)
+        self._words = Words(chosen, flags)
+        self._own: dict[str, Object] = {}
+        """What the event itself wishes for, by key. A `down` has nothing any more."""
         for number in change.adds:
-            for wish in self._records.references.wishes(number):
-                wishes.setdefault(wish.key, wish)
-        return _Own(wishes, change.adds)
+            for wish in records.references.wishes(number):
+                self._own.setdefault(wish.key, wish)
+        self._reasons: dict[str, list[Reason]] = {}
+        if change.reasons is not None:
+            self._reasons = change.reasons.by_key()
+        self._ifnames = ifnames_of(self._with_step(), records)
 
-    def _objects(self) -> list[Step]:
-        """The steps, and the objects without one as if they had one, for the names of links."""
-        without = [Step(None, wish) for wish in self._own.wishes.values()]
-        return [*without, *self._foreseen.steps]
+    def _with_step(self) -> list[Step]:
+        """The steps, and what has none as if it had one, for the names of links."""
+        steps = list(self._steps)
+        for wish in self._own.values():
+            step = Step(None, wish)
+            steps.append(step)
+        return steps
 
     def explanation(self) -> Explanation:
         event = self._event
         steps = []
         others = []
-        for step in self._foreseen.steps:
+        for step in self._steps:
             item = self._item(step)
             if item.commands:
                 steps.append(item)
             else:
                 others.append(item)
-        for step in self._foreseen.steps:
+        for step in self._steps:
             key = step.object.key
             self._foretold.add((key, step.new))
         others += self._without_step()
+        notes = self._notes()
+        why_nothing = self._foreseen.why_nothing
+        if why_nothing and not steps:
+            notes.append(why_nothing)
         settings: list[SettingGiven] = []
         if event.up:
             settings += self._words.given()
@@ -218,19 +216,17 @@ class _Work:
             settings=settings,
             steps=steps,
             others=others,
-            notes=self._notes(),
+            notes=notes,
             error=self._foreseen.error,
         )
 
     def _notes(self) -> list[str]:
-        change = self._foreseen.change
-        notes = list(change.notes)
-        if change.reasons is not None:
-            for what, reason in change.reasons.left_out:
-                notes.append(f"not {shown(what)}: {self._words.of(reason)}")
-        why_nothing = self._foreseen.why_nothing
-        if why_nothing:
-            notes.append(why_nothing)
+        notes = list(self._change.notes)
+        reasons = self._change.reasons
+        if reasons is not None:
+            for what, reason in reasons.left_out:
+                why = self._words.of(reason)
+                notes.append(f"not {shown(what)}: {why}")
         return notes
 
     # What has a step
@@ -243,10 +239,13 @@ class _Work:
         in_the_way = self._in_the_way(step)
         if in_the_way:
             return Item("leave alone", title, [in_the_way])
+        reasons = list(self._why_now(step))
+        if step.new is not None:
+            reasons += self._wished(step.new)
         return Item(
             doing=_doing(step),
             what=title,
-            reasons=[*self._why_now(step), *self._why_wished(step)],
+            reasons=reasons,
             commands=commands(step, self._ifnames),
         )
 
@@ -273,10 +272,6 @@ class _Work:
         elif key in foreseen.change.own:
             yield f"this {self._event.verb} ends the last reference that wished for it"
 
-    def _why_wished(self, step: Step) -> Iterator[str]:
-        if step.new is not None:
-            yield from self._wished(step.new)
-
     def _wished(self, wished: Object) -> Iterator[str]:
         """Why the event wishes for an object, who else does, and what that makes of it."""
         key = wished.key
@@ -284,14 +279,15 @@ class _Work:
             yield self._words.of(reason)
         others = self._other_holders(key)
         if others:
-            yield _held_by(others, key in self._own.wishes)
-        own = self._own.wishes.get(key)
+            yield _held_by(others, key in self._own)
+        own = self._own.get(key)
         if own is not None:
             yield from _merged(own, wished, others)
 
     def _other_holders(self, key: str) -> list[Holder]:
-        holders = self._records.references.holders(key)
-        return [holder for holder in holders if holder.number not in self._own.numbers]
+        own = self._change.adds
+        holders = self._references.holders(key)
+        return [holder for holder in holders if holder.number not in own]
 
     def _in_the_way(self, step: Step) -> str:
         """What of somebody else's keeps a step from being taken. Empty if nothing does."""
@@ -314,7 +310,7 @@ class _Work:
 
     def _why_it_stays(self, old: Object) -> str:
         """Why something is not taken away. Empty if it is."""
-        recorded = self._records.applied.of([old.key])
+        recorded = self._applied.of([old.key])
         applied = recorded.get(old.key)
         if applied is None or not applied.borrowed:
             return ""
@@ -324,18 +320,18 @@ class _Work:
 
     def _without_step(self) -> Iterator[Item]:
         """What the event is about, and the kernel has already, or loses by itself."""
-        own = dict.fromkeys(self._foreseen.change.own)
-        for step in self._foreseen.steps:
+        own = dict.fromkeys(self._change.own)
+        for step in self._steps:
             own.pop(step.object.key, None)
         keys = list(own)
-        wished = self._records.references.wished(keys)
-        applied = self._records.applied.of(keys)
+        wished = self._references.wished(keys)
+        applied = self._applied.of(keys)
         for key in keys:
             if key in wished:
                 thing = wished[key]
                 yield Item("as it is:", self._title(thing), list(self._wished(thing)))
-            elif key in self._own.wishes:
-                thing = self._own.wishes[key]
+            elif key in self._own:
+                thing = self._own[key]
                 reasons = [f"it comes only with what nobody wishes for: {thing.only_with}"]
                 yield Item("not now:", self._title(thing), reasons)
             elif key in applied:

@@ -33,9 +33,9 @@ FURTHER_SETTINGS = ("device", "netns", "vrf", "multicast", "link_local")
 """Settings of a link that change nothing unless they are given."""
 BY_IF_ID = Reason("with an if_id it is an XFRM interface", ("kind",))
 MARKS_TOLD = Reason("the mark is the CHILD_SA's")
-MARKS_CHOSEN = Reason("the CHILD_SA has none of its own", ("mark",))
+MARKS_CHOSEN = Reason("no CHILD_SA says another", ("mark",))
 IF_IDS_TOLD = Reason("the if_id is the CHILD_SA's")
-IF_IDS_CHOSEN = Reason("the CHILD_SA has none of its own", ("if_id",))
+IF_IDS_CHOSEN = Reason("no CHILD_SA says another", ("if_id",))
 PEER_UNKNOWN = Reason("the peer's address is not known, so the kernel chooses", ("mtu",))
 NAME_STEPS = 32
 """How often a name further away is tried for a link. The last is 2 ** 31 away."""
