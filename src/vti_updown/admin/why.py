@@ -108,7 +108,7 @@ class _Told:
     def _between(self, begin: float, end: float) -> Sequence[tuple[int, LogLine]]:
         first = bisect_left(self._times, begin)
         last = bisect_left(self._times, end)
-        return list(enumerate(self._lines))[first:last]
+        return [(place, self._lines[place]) for place in range(first, last)]
 
     def _own_line(self, event: Past) -> int | None:
         """The place of the first line that the hook has printed for the event.
@@ -129,7 +129,8 @@ class _Told:
         thread = self._lines[own].thread
         since = event.called - HOOK_SECONDS
         work = []
-        for line in reversed(self._lines[:own]):
+        for place in range(own - 1, -1, -1):
+            line = self._lines[place]
             if line.time < event.called - BEFORE_SECONDS:
                 break
             if line.thread != thread:
