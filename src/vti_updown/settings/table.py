@@ -20,6 +20,7 @@ DEFAULT_FILE = "/etc/vti-updown.toml"
 AUTO = "auto"
 KIND_NAMES = (AUTO, *LINK_KINDS)
 REMOVE, BLOCK, KEEP = "remove", "block", "keep"
+ANYTHING, UP = "anything", "up"
 
 FlagWords = Mapping[str, Sequence[str]]
 """The flags that are given, each with its words."""
@@ -97,6 +98,8 @@ class Settings(NamedTuple):
 
     It is nothing (remove), unreachable routes (block), or the link and its routes (keep).
     """
+    expect: str = ANYTHING
+    """What `vti-updown status` expects of the tunnel: `up`, or anything. No event heeds it."""
     up: str | None = None
     """A command of the user's, for /bin/sh, after each `up`."""
     down: str | None = None
@@ -398,6 +401,14 @@ FLAGS = (
         default=REMOVE,
         example=KEEP,
         parse=values.choice(REMOVE, BLOCK, KEEP),
+    ),
+    Flag(
+        name="expect",
+        metavar="WHAT",
+        help="What vti-updown status expects of the tunnel: up, or anything.",
+        default=ANYTHING,
+        example=UP,
+        parse=values.choice(UP, ANYTHING),
     ),
     Flag(
         name="up",

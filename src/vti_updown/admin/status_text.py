@@ -1,0 +1,351 @@
+"""`status` for a person: 80 columns, the worst first. Pure."""
+
+from collections.abc import Sequence
+
+from ..hook import caller as callers
+from ..kernel.counters import Counters
+from ..named_tuple import NamedTuple
+from ..objects.link import Link
+from ..records.references import Reference
+from .screen import (
+    BOLD,
+    DIM,
+    GREEN,
+    NOTHING,
+    RED,
+    YELLOW,
+    Column,
+    Row,
+    amount,
+    brief_amount,
+    brief_duration,
+    counted,
+    duration,
+    folded,
+    painted,
+    table,
+)
+from .survey import Part, Sa, Survey, Tunnel
+from .tunnel_status import (
+    AS_WISHED,
+    DIFFERS,
+    DOWN,
+    UNKNOWN,
+    HostStatus,
+    Problem,
+    TunnelStatus,
+    holder_in_words,
+)
+
+COLUMNS = (
+    Column("STATE"),
+    Column("TUNNEL"),
+    Column("LINK", is_movable=True),
+    Column("PEER", is_movable=True),
+    Column("SA UP"),
+    Column("IN"),
+    Column("OUT"),
+    Column("LAST IN"),
+)
+INDENT = "  "
+LABEL = 9
+"""The width of what a line of the details begins with."""
+SHOWN_HOLDERS = 5
+"""As many of those who hold a link as are shown: there may be hundreds."""
+SHOWN_SAS = 5
+WORDS = {DOWN: "DOWN", DIFFERS: "DIFFERS", UNKNOWN: "UNKNOWN"}
+COLOURS = {DOWN: RED, DIFFERS: YELLOW, UNKNOWN: YELLOW}
+
+
+class Traffic(NamedTuple):
+    """What went through a tunnel."""
+
+    received: int
+    """Bytes."""
+    sent: int
+
+
+# The overview
+
+
+def overview(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
+    """A line for each tunnel, and what is wrong below it."""
+    lines = _of_host(host, has_colour)
+    lines.append(_summary(host))
+    if not host.tunnels:
+        return lines
+    rows = [_row(each, seen, has_colour) for each in host.tunnels]
+    return [*lines, "", *table(COLUMNS, rows)]
+
+
+def _of_host(host: HostStatus, has_colour: bool) -> list[str]:
+    """What is wrong with none of the tunnels alone, before all else."""
+    lines: list[str] = []
+    for problem in host.problems:
+        word = WORDS[problem.level]
+        lines += folded(f"{word}: {problem.what}", INDENT, first=" ".strip())
+        lines += folded(problem.remedy, INDENT)
+    for note in host.notes:
+        lines += folded(note, INDENT, first="")
+    del has_colour
+    return lines
+
+
+def _summary(host: HostStatus) -> str:
+    if not host.tunnels:
+        return "no tunnel is up, stands or is configured"
+    counts = {level: 0 for level in (DOWN, UNKNOWN, DIFFERS, AS_WISHED)}
+    for each in host.tunnels:
+        counts[each.level] += 1
+    words = {
+        DOWN: "down that should be up",
+        UNKNOWN: "not known",
+        DIFFERS: "not as set up",
+        AS_WISHED: "as wished",
+    }
+    parts = [f"{count:,} {words[level]}" for level, count in counts.items() if count]
+    return f"{counted(len(host.tunnels), 'tunnel')}: {', '.join(parts)}"
+
+
+def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
+    tunnel = status.tunnel
+    traffic = _traffic(tunnel, seen)
+    received = sent = NOTHING
+    if traffic is not None:
+        received = brief_amount(traffic.received)
+        sent = brief_amount(traffic.sent)
+    cells = (
+        state(status),
+        tunnel.name,
+        ", ".join(_ifnames(tunnel)) or NOTHING,
+        _peer(tunnel) or NOTHING,
+        _age_of_sas(tunnel),
+        received,
+        sent,
+        _last_in(tunnel),
+    )
+    below: list[str] = []
+    for problem in status.problems:
+        below += _said(problem)
+    return Row(cells, _colour(status) if has_colour else "", below)
+
+
+def _said(problem: Problem) -> list[str]:
+    indent = INDENT * 2
+    return [
+        *folded(problem.what, indent, first=INDENT),
+        *folded(f"mend it: {problem.remedy}", indent, first=INDENT),
+    ]
+
+
+def state(status: TunnelStatus) -> str:
+    """One word for how a tunnel is."""
+    tunnel = status.tunnel
+    if status.level in WORDS:
+        return WORDS[status.level]
+    if tunnel.sas:
+        return "up"
+    if tunnel.up:
+        by_hand = all(each.charon == callers.BY_HAND for each in tunnel.up)
+        return "by hand" if by_hand else "set up"
+    return "stands" if tunnel.standing else "down"
+
+
+def _colour(status: TunnelStatus) -> str:
+    if status.tunnel.sas:
+        return COLOURS.get(status.level, GREEN)
+    return COLOURS.get(status.level, DIM)
+
+
+def _ifnames(tunnel: Tunnel) -> list[str]:
+    return [_link(part).name for part in tunnel.links]
+
+
+def _link(part: Part) -> Link:
+    link = part.there or part.wished
+    assert isinstance(link, Link)
+    return link
+
+
+def _peer(tunnel: Tunnel) -> str:
+    peers = dict.fromkeys(sa.ike.remote_host for sa in tunnel.sas)
+    if not peers:
+        peers = dict.fromkeys(reference.peer for reference in tunnel.references)
+    if len(peers) > 1:
+        return f"{len(peers):,} peers"
+    return next(iter(peers), "")
+
+
+def _age_of_sas(tunnel: Tunnel) -> str:
+    """How long the oldest of its IKE_SAs is up."""
+    ages = [sa.ike.established for sa in tunnel.sas if sa.ike.established is not None]
+    if not ages:
+        return NOTHING
+    return brief_duration(max(ages))
+
+
+def _last_in(tunnel: Tunnel) -> str:
+    """How long ago its last packet came, as far as charon tells."""
+    ages = [sa.child.last_in for sa in tunnel.sas if sa.child.last_in is not None]
+    if not ages:
+        return NOTHING
+    return brief_duration(min(ages))
+
+
+def _traffic(tunnel: Tunnel, seen: Survey) -> Traffic | None:
+    """What its links have carried. Of a link that others share, what its SAs have since a rekey."""
+    counted_on = [seen.counters[part.key] for part in tunnel.links if part.key in seen.counters]
+    if counted_on and not tunnel.others:
+        received = sum(counters.rx_bytes for counters in counted_on)
+        sent = sum(counters.tx_bytes for counters in counted_on)
+        return Traffic(received, sent)
+    if not tunnel.sas:
+        return None
+    received = sum(sa.child.bytes_in or 0 for sa in tunnel.sas)
+    sent = sum(sa.child.bytes_out or 0 for sa in tunnel.sas)
+    return Traffic(received, sent)
+
+
+# The details
+
+
+def details(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
+    """A block for each tunnel."""
+    lines = _of_host(host, has_colour)
+    for each in host.tunnels:
+        if lines:
+            lines.append("")
+        lines += _block(each, seen, has_colour)
+    return lines
+
+
+def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
+    tunnel = status.tunnel
+    heading = f"{tunnel.name}: {state(status)}"
+    if has_colour:
+        heading = painted(heading, f"{BOLD};{_colour(status)}")
+    lines = [heading]
+    for problem in status.problems:
+        lines += _said(problem)
+    if status.expected:
+        lines += _entry("expected", status.expected)
+    lines += _of_sas(status)
+    for part in tunnel.links:
+        lines += _entry("link", _link_in_words(part, seen))
+        if part.key in seen.counters:
+            lines += _entry("", _counters_in_words(seen.counters[part.key]))
+    if tunnel.others:
+        lines += _entry("shared", f"with {', '.join(tunnel.others)}")
+    for part in tunnel.parts:
+        if not isinstance(part.wished, Link):
+            lines += _entry(*_part_in_words(part))
+    return lines + _of_holders(tunnel)
+
+
+def _entry(label: str, text: str) -> list[str]:
+    first = f"{INDENT}{label.ljust(LABEL)}"
+    return folded(text, " " * len(first), first)
+
+
+def _of_sas(status: TunnelStatus) -> list[str]:
+    tunnel = status.tunnel
+    if not tunnel.sas:
+        text = "down"
+        if status.sa == "unknown":
+            text = "not known: charon could not be asked"
+        return _entry("SA", text)
+    lines: list[str] = []
+    for sa in tunnel.sas[:SHOWN_SAS]:
+        lines += _entry("SA", _sa_in_words(sa))
+        lines += _entry("", f"{', '.join(sa.child.local_ts)} === {', '.join(sa.child.remote_ts)}")
+        lines += _entry("data", _data_in_words(sa))
+    more = len(tunnel.sas) - SHOWN_SAS
+    if more > 0:
+        lines += _entry("", f"and {more:,} more")
+    return lines
+
+
+def _sa_in_words(sa: Sa) -> str:
+    parts = []
+    if sa.ike.established is not None:
+        parts.append(f"up for {duration(sa.ike.established)}")
+    parts.append(f"IKE_SA {sa.ike.name} #{sa.ike.unique_id}")
+    parts.append(f"CHILD_SA #{sa.child.unique_id}")
+    parts.append(f"{sa.ike.local_host} → {sa.ike.remote_host}")
+    if sa.child.encap:
+        parts.append("in UDP")
+    if sa.child.rekey_in is not None:
+        parts.append(f"rekey due in {duration(sa.child.rekey_in)}")
+    return ", ".join(parts)
+
+
+def _data_in_words(sa: Sa) -> str:
+    child = sa.child
+    parts = [
+        _flow("in", child.packets_in, child.bytes_in, child.last_in),
+        _flow("out", child.packets_out, child.bytes_out, child.last_out),
+    ]
+    return "; ".join(parts)
+
+
+def _flow(
+    direction: str,
+    packets: int | None,
+    size: int | None,
+    last: int | None,
+) -> str:
+    text = f"{direction} {counted(packets or 0, 'packet')}, {amount(size or 0)}"
+    if last is not None:
+        text = f"{text}, the last {duration(last)} ago"
+    return text
+
+
+def _link_in_words(part: Part, seen: Survey) -> str:
+    link = _link(part)
+    words = [link.name, link.kind]
+    if link.local is not None:
+        words.append(link.ends)
+    words.append(link.tells_packets_apart_by)
+    if link.mtu:
+        words.append(f"MTU {link.mtu}")
+    if link.master:
+        words.append(f"in VRF {link.master}")
+    if link.netns:
+        words.append(f"in namespace {link.netns}")
+    if part.applied is not None and part.applied.borrowed:
+        words.append("made by somebody else, so it stays")
+    del seen
+    return ", ".join(words)
+
+
+def _counters_in_words(counters: Counters) -> str:
+    text = (
+        f"in {counted(counters.rx_packets, 'packet')}, {amount(counters.rx_bytes)};"
+        f" out {counted(counters.tx_packets, 'packet')}, {amount(counters.tx_bytes)}"
+    )
+    errors = counters.rx_errors + counters.tx_errors + counters.rx_dropped + counters.tx_dropped
+    if errors:
+        text = f"{text}; errors {errors:,}"
+    return text
+
+
+def _part_in_words(part: Part) -> tuple[str, str]:
+    """What it is called, in two: `route`, `10.2.0.0/16`."""
+    kind, _, name = part.wished.label.partition(" ")
+    return kind, name
+
+
+def _of_holders(tunnel: Tunnel) -> list[str]:
+    lines: list[str] = []
+    for reference in tunnel.references[:SHOWN_HOLDERS]:
+        lines += _entry("held by", _holder(reference))
+    more = len(tunnel.references) - SHOWN_HOLDERS
+    if more > 0:
+        lines += _entry("", f"and {more:,} more")
+    return lines
+
+
+def _holder(reference: Reference) -> str:
+    if reference in (None,):
+        return ""
+    return f"{holder_in_words(reference)}, since {reference.since}"

@@ -1,0 +1,288 @@
+"""What is there, looked at once: the records, the kernel, charon and the settings, by tunnel.
+
+It changes nothing, and holds no lock. An event may be at work meanwhile, so whoever finds something
+wrong looks again: see `tunnel_status`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+
+from ..hook import caller as callers
+from ..hook.late import adopt_lost
+from ..kernel.counters import Counters
+from ..kernel.kernel import Kernel
+from ..named_tuple import NamedTuple
+from ..objects.link import Link
+from ..objects.object import Applied, Object
+from ..records.late import LateEvents
+from ..records.records import Records, copied
+from ..records.references import STANDING, Reference
+from ..vici.ask import Answer
+from ..vici.sas import ChildSa, IkeSa
+
+
+class Sa(NamedTuple):
+    """A CHILD_SA, and the IKE_SA that it is of."""
+
+    ike: IkeSa
+    child: ChildSa
+
+
+class Part(NamedTuple):
+    """One object of a tunnel."""
+
+    wished: Object
+    """As it should be: merged from all wishes for its key, or as it was applied."""
+    applied: Applied | None
+    """None if it is not in the kernel for us: not yet, or somebody else's does its work."""
+    there: Object | None
+    """As it is in the kernel. None if it is gone, or a link that is set down."""
+    fault: str = ""
+    """What was said when it could not be done. Empty: nothing."""
+
+    @property
+    def key(self) -> str:
+        return self.wished.key
+
+
+class Tunnel(NamedTuple):
+    """What is there by one connection's name, on one link or, with two if_ids, on two."""
+
+    name: str
+    """Of the connection, as charon calls the CHILD_SA."""
+    references: tuple[Reference, ...]
+    """Those that are up, and those that stand, the oldest first."""
+    links: tuple[Part, ...]
+    """Each is a Link. None if nothing was set up for it."""
+    parts: tuple[Part, ...]
+    """All of its objects, links first."""
+    sas: tuple[Sa, ...]
+    """Its live CHILD_SAs, as far as charon tells."""
+    others: tuple[str, ...] = ()
+    """The names of other connections that have wishes for its links."""
+
+    @property
+    def up(self) -> list[Reference]:
+        """What came up and has not gone down yet."""
+        return [each for each in self.references if each.charon != STANDING]
+
+    @property
+    def standing(self) -> list[Reference]:
+        return [each for each in self.references if each.charon == STANDING]
+
+
+class Survey(NamedTuple):
+    """All that was seen."""
+
+    tunnels: tuple[Tunnel, ...]
+    counters: Mapping[str, Counters]
+    """What the kernel has counted on each link, by the link's key."""
+    out_of_sight: Mapping[str, str]
+    """Why a namespace cannot be looked into, by its name."""
+    leftovers: tuple[Part, ...]
+    """What nobody wishes for any more, and could not be taken away yet."""
+    waiting: int
+    """How many events wait for the records."""
+    were_lost: bool
+    """Whether there were no records of links that the kernel has of ours."""
+    left_alone: tuple[str, ...]
+    """What to tell of links of another vti-updown."""
+
+
+Answers = Sequence[Answer]
+
+
+def survey(kernel: Kernel, answers: Answers) -> Survey:
+    """Looks at all there is. Raises RecordsError where the records cannot be read."""
+    with closing(copied(kernel.identity())) as records:
+        was_empty = records.is_fresh
+        adopt_lost(callers.BY_HAND, records, kernel)
+        look = _Look(records, kernel)
+        tunnels = look.tunnels()
+        were_lost = was_empty and bool(tunnels)
+        joined = _with_sas(tunnels, answers)
+        kernel.look_for_others()
+        return Survey(
+            tunnels=tuple(joined),
+            counters=look.counters(),
+            out_of_sight=look.out_of_sight(),
+            leftovers=look.leftovers(tunnels),
+            waiting=len(LateEvents(kernel.identity()).names()),
+            were_lost=were_lost,
+            left_alone=tuple(kernel.left_alone()),
+        )
+
+
+class _Look:
+    """The records and the kernel, read as a whole: a host may have thousands of tunnels."""
+
+    def __init__(self, records: Records, kernel: Kernel) -> None:
+        self._kernel = kernel
+        keys = records.every_key()
+        self._references = records.references.listed()
+        self._wishes = records.references.every_wish()
+        self._wished = records.references.wished(keys)
+        self._applied = records.applied.of(keys)
+        self._faults = records.applied.faults(keys)
+        self._there = kernel.there(self._applied)
+        self._holders: dict[str, dict[str, None]] = {}
+        """The names of the connections that have a wish for each link, by its key."""
+
+    def tunnels(self) -> list[Tunnel]:
+        by_tunnel: dict[tuple[str, ...], list[Reference]] = {}
+        for reference in self._references:
+            links = self._links_of(reference)
+            by_tunnel.setdefault((reference.connection, *links), []).append(reference)
+            for key in links:
+                self._holders.setdefault(key, {})[reference.connection] = None
+        return [
+            self._tunnel(name, link_keys, references)
+            for (name, *link_keys), references in by_tunnel.items()
+        ]
+
+    def _links_of(self, reference: Reference) -> list[str]:
+        wishes = self._wishes.get(reference.number, [])
+        return [wish.key for wish in wishes if isinstance(wish, Link)]
+
+    def _tunnel(
+        self,
+        name: str,
+        link_keys: Collection[str],
+        references: Sequence[Reference],
+    ) -> Tunnel:
+        different: dict[str, Object] = {}
+        for reference in references:
+            for wish in self._wishes.get(reference.number, []):
+                different[wish.key] = wish
+        parts = [self._part(key, wish) for key, wish in different.items() if self._counts(key)]
+        others: dict[str, None] = {}
+        for key in link_keys:
+            others |= self._holders[key]
+        others.pop(name, None)
+        parts.sort(key=_links_first)
+        return Tunnel(
+            name=name,
+            references=tuple(references),
+            links=tuple(part for part in parts if isinstance(part.wished, Link)),
+            parts=tuple(parts),
+            sas=(),
+            others=tuple(others),
+        )
+
+    def _counts(self, key: str) -> bool:
+        """Whether it is wished for at all, as what must come with something else may not be."""
+        return key in self._wished or key in self._applied
+
+    def _part(self, key: str, wish: Object) -> Part:
+        return Part(
+            wished=self._wished.get(key, wish),
+            applied=self._applied.get(key),
+            there=self._there.get(key),
+            fault=self._faults.get(key, ""),
+        )
+
+    def leftovers(self, tunnels: Collection[Tunnel]) -> tuple[Part, ...]:
+        keys = dict.fromkeys(self._applied)
+        for tunnel in tunnels:
+            for part in tunnel.parts:
+                keys.pop(part.key, None)
+        return tuple(self._part(key, self._applied[key].object) for key in keys)
+
+    def counters(self) -> dict[str, Counters]:
+        counted: dict[str, Counters] = {}
+        by_netns: dict[str, Mapping[int, Counters]] = {}
+        for key, was in self._applied.items():
+            if not isinstance(was.object, Link) or was.ifindex is None:
+                continue
+            netns = was.object.netns
+            if netns not in by_netns:
+                by_netns[netns] = self._kernel.counters(netns)
+            if was.ifindex in by_netns[netns] and key in self._there:
+                counted[key] = by_netns[netns][was.ifindex]
+        return counted
+
+    def out_of_sight(self) -> dict[str, str]:
+        namespaces = {was.object.netns for was in self._applied.values()}
+        troubles = {netns: self._kernel.out_of_sight(netns) for netns in namespaces}
+        return {netns: why for netns, why in troubles.items() if why}
+
+
+def _links_first(part: Part) -> bool:
+    return not isinstance(part.wished, Link)
+
+
+# The SAs of each tunnel
+
+
+def _with_sas(tunnels: Sequence[Tunnel], answers: Answers) -> list[Tunnel]:
+    """The tunnels with their SAs, and those of which charon alone knows."""
+    places = _Places(tunnels)
+    sas: dict[int, list[Sa]] = {}
+    unknown: dict[str, list[Sa]] = {}
+    for answer in answers:
+        for ike in answer.sas:
+            for child in ike.children:
+                if not child.is_live:
+                    continue
+                sa = Sa(ike, child)
+                place = places.of(sa)
+                if place is None:
+                    unknown.setdefault(child.name, []).append(sa)
+                else:
+                    sas.setdefault(place, []).append(sa)
+    joined = []
+    for place, tunnel in enumerate(tunnels):
+        joined.append(tunnel._replace(sas=tuple(sas.get(place, ()))))
+    for name, theirs in unknown.items():
+        joined.append(Tunnel(name, (), (), (), tuple(theirs)))
+    return joined
+
+
+class _Places:
+    """Which tunnel an SA is of, by the name and what tells packets apart.
+
+    Several tunnels may have both in common, such as road warriors with a VTI each. Of those it is
+    the one that has the unique ID on record, or the endpoints.
+    """
+
+    def __init__(self, tunnels: Sequence[Tunnel]) -> None:
+        self._by_keys: dict[tuple[object, ...], int] = {}
+        for place, tunnel in enumerate(tunnels):
+            for part in tunnel.links:
+                link = part.wished
+                assert isinstance(link, Link)
+                apart = _apart_by(link)
+                for reference in tunnel.up:
+                    self._by_keys[tunnel.name, apart, reference.unique_id] = place
+                self._by_keys[tunnel.name, apart, str(link.remote)] = place
+                self._by_keys[tunnel.name, apart] = place
+
+    def of(self, sa: Sa) -> int | None:
+        """The place of its tunnel. None if there is none on record."""
+        child = sa.child
+        for apart in _sas_apart_by(child):
+            for last in ((sa.ike.unique_id,), (sa.ike.remote_host,), ()):
+                place = self._by_keys.get((child.name, apart, *last))
+                if place is not None:
+                    return place
+        return None
+
+
+def _apart_by(link: Link) -> tuple[str, int]:
+    """What tells the packets of a link apart."""
+    if link.of_kind.keyed_by == "if_id":
+        return "if_id", link.if_id
+    return "mark", link.okey or link.ikey
+
+
+def _sas_apart_by(child: ChildSa) -> list[tuple[str, int]]:
+    """What tells the packets of a CHILD_SA apart, in the same words. Empty: nothing does."""
+    apart = []
+    for if_id in (child.if_id_out, child.if_id_in):
+        if if_id:
+            apart.append(("if_id", if_id))
+    for mark in (child.mark_out, child.mark_in):
+        if mark is not None:
+            value, _ = mark
+            apart.append(("mark", value))
+    return apart
