@@ -8,8 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from . import __version__
-from .hook import caller as callers
+from . import __version__, processes
 from .output import comments, error_lines, event_lines, refused, say
 from .text import Refusal, wrapped
 
@@ -64,7 +63,7 @@ def _is_event(words: Sequence[str]) -> bool:
 
 def hook(words: Sequence[str], environ: Mapping[str, str]) -> int:
     """One event: what `environ` tells of, with the flags `words`."""
-    charon = callers.charon()  # It may die at any time, so that comes before all else.
+    charon = processes.charon()  # It may die at any time, so that comes before all else.
     from .hook.flags import flags_given
 
     given = flags_given(words)

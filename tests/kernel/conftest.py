@@ -16,7 +16,7 @@ import pytest
 from support.events import environment
 from support.host import Host
 from vti_updown import cli
-from vti_updown.hook import caller as process
+from vti_updown import processes as process
 
 LAN = """
 link set lo up

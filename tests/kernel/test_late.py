@@ -23,8 +23,8 @@ from test_setups import config, is_blocked, person
 from view import records, view
 from vti_updown import cli
 from vti_updown import netlink as rt
+from vti_updown import processes as process
 from vti_updown.admin import session
-from vti_updown.hook import caller as process
 from vti_updown.hook import run as hook_run
 from vti_updown.kernel.kernel import Kernel
 from vti_updown.records.records import opened

@@ -19,8 +19,7 @@ from support.slow import slow_but
 from support.stream import comes_true
 from test_setups import FULL, NET, XFRM, person
 from view import view
-from vti_updown import state
-from vti_updown.hook import caller
+from vti_updown import processes, state
 from vti_updown.kernel import namespace
 from vti_updown.settings.table import FULL_TABLE
 
@@ -323,7 +322,7 @@ def in_container(charon, script, **variables):
 
 def test_a_charon_in_a_container_is_seen_from_the_host_only(charon):
     """From another container it is neither alive nor gone."""
-    code = "from vti_updown.hook import caller as c, caller; import sys;"
+    code = "from vti_updown import processes as c; import sys;"
     container = in_container(
         charon,
         'sh -c "\\"$P\\" -c \\"$CODE\\"; :"; :',
@@ -342,7 +341,7 @@ def test_a_charon_in_a_container_is_seen_from_the_host_only(charon):
                 [*before, *ask], stdout=subprocess.PIPE, text=True, check=True, env=paths
             ).stdout.strip()
 
-        is_first = caller._namespace_of_proc() == caller.INITIAL
+        is_first = processes.namespace_of_proc() == processes.INITIAL
         assert asked() == ("True" if is_first else "None")
         assert asked(*inside) == "None"
         container.kill()

@@ -13,9 +13,9 @@ from support.events import environment
 from support.namespaces import INSTALLED
 from support.slow import slow_but
 from view import records
+from vti_updown import processes as process
 from vti_updown import state
 from vti_updown.admin import cli as people
-from vti_updown.hook import caller as process
 
 NET = ("--route", "10.2.0.0/16", "--route", "fec2::/16")
 
@@ -415,7 +415,7 @@ def test_a_charon_above_is_found_whatever_is_between(tmp_path):
     """
     charon = tmp_path / "charon-systemd"
     charon.symlink_to("/bin/bash")
-    code = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}; from vti_updown.hook import caller as p;"
+    code = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}; from vti_updown import processes as p;"
     code += "w = p.charon(); print(w, p.alive(w), p.alive(w.replace('@', '@1', 1)))"
     words = [str(charon), "-c", 'echo $$; sh -c "python3 -I -c \\"$CODE\\"; true"; true']
     done = subprocess.run(

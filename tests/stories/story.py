@@ -23,13 +23,13 @@ from typing import NamedTuple
 import pytest
 
 from support.events import environment
-from vti_updown import cli, state
+from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
 from vti_updown.admin import session as admin_session
-from vti_updown.hook import caller, user_command
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import rehearse as hook_rehearse
 from vti_updown.hook import run as hook_run
+from vti_updown.hook import user_command
 from vti_updown.kernel import namespace
 from vti_updown.kernel.apply import KernelError
 from vti_updown.objects.address import Address
@@ -411,11 +411,11 @@ class Story:
         patch.setattr(hook_late, "opened", self._opened)
         for module in (hook_rehearse, hook_late):
             patch.setattr(module, "LateEvents", self._late_events)
-        patch.setattr(caller, "charon", lambda: self._charon)
+        patch.setattr(processes, "charon", lambda: self._charon)
         patch.setattr(
-            caller, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
+            processes, "charons", lambda: [self._charon.partition("@")[0]] if self._charon else []
         )
-        patch.setattr(caller, "alive", self._alive)
+        patch.setattr(processes, "alive", self._alive)
         patch.setattr(namespace, "exists", lambda name: name in self.host.namespaces)
         patch.setattr(user_command, "run", self._ran_by_the_shell)
         patch.setattr(references, "now", lambda: SINCE)

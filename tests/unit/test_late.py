@@ -20,9 +20,9 @@ import pytest
 from support.events import environment
 from support.processes import fork
 from vti_updown import cli
+from vti_updown import processes as callers
 from vti_updown.admin import session
 from vti_updown.event import parse
-from vti_updown.hook import caller as callers
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import run as hook_run
 from vti_updown.hook.context import Call

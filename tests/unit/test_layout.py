@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "src/vti_updown"
 ORDER = (
     "cli",
     "admin",
+    "vici",
     "output",
     "hook",
     "reconcile",
@@ -21,6 +22,7 @@ ORDER = (
     "netlink",
     "event",
     "state",
+    "processes",
     "addresses",
     "constants",
     "named_tuple",
@@ -29,7 +31,7 @@ ORDER = (
 )
 """From the top down. A module may import what stands further down, and its own package."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
-NOT_IN_THE_HOOK = {"click", "dataclasses", "re", "enum", "pathlib", "subprocess", "admin"}
+NOT_IN_THE_HOOK = {"click", "dataclasses", "re", "enum", "pathlib", "subprocess", "admin", "vici"}
 """What costs milliseconds at every event.
 
 The hook may import it inside a function that few tunnels need.

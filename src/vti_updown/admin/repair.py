@@ -5,7 +5,7 @@ Each prints the commands that it stood for.
 
 from collections.abc import Collection
 
-from ..hook import caller as callers
+from .. import processes
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..objects.object import Applied
@@ -101,11 +101,11 @@ def flush(
 
 def _refuse_while_charon_lives(records: Records) -> None:
     """A charon is one that runs here, or one on record that runs elsewhere, or may."""
-    running = callers.charons()
+    running = processes.charons()
     if running:
         raise _living(str(running[0]))
     for charon in records.references.charons():
-        alive = callers.alive(charon)
+        alive = processes.alive(charon)
         if alive is None:
             raise _unseen(charon)
         if alive:
@@ -124,7 +124,7 @@ def _unseen(charon: str) -> Refusal:
 
 def _note_unseen(records: Records, work: Session) -> None:
     for charon in records.references.charons():
-        if callers.alive(charon) is None:
+        if processes.alive(charon) is None:
             what = f"what charon (PID {_pid(charon)} of a container) has"
             work.note(f"left alone: {what}, which cannot be seen from here")
 
@@ -163,7 +163,7 @@ def _to_take_away(
 
 
 def _is_stale(charon: str) -> bool:
-    return charon != STANDING and callers.gone(charon)
+    return charon != STANDING and processes.gone(charon)
 
 
 def _part(group: str, parts: dict[str, _Part]) -> _Part:
@@ -186,7 +186,7 @@ def _ended(part: _Part, records: Records) -> Keys:
 def _forget(stale: bool, records: Records) -> Result:
     """Forgets the charons of which nothing is left on record."""
     references = records.references
-    references.clear_stale(callers.gone, keys=[], each=0)
+    references.clear_stale(processes.gone, keys=[], each=0)
     if not stale:
         records.applied.drop_unreadable()
         if not references.every():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
-from ..hook import caller as callers
+from .. import processes
 from ..hook.begin import Change
 from ..hook.late import GIVE_WAY_SECONDS, Turn, adopt_lost
 from ..hook.rehearse import notes_of_waiting
@@ -156,7 +156,7 @@ class Session:
         if not self._is_dry_run:
             result = settle(
                 change,
-                callers.BY_HAND,
+                processes.BY_HAND,
                 records,
                 self.kernel,
             )
@@ -234,7 +234,7 @@ def session(is_dry_run: bool) -> Iterator[Session]:
 
     Raises Refusal if they cannot be had.
     """
-    charon = callers.charon()
+    charon = processes.charon()
     with closing(Kernel()) as kernel:
         work = Session(kernel, charon, is_dry_run)
         work.begin()

@@ -6,9 +6,9 @@ Each prints the commands that it stood for.
 from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 
+from .. import processes
 from ..constants import UINT32_MAX
 from ..event import Event, Mark, Selector
-from ..hook import caller as callers
 from ..hook.ask import Ask
 from ..hook.begin import Change, Move
 from ..kernel.kernel import Kernel
@@ -156,7 +156,7 @@ class _Preparation:
         planned: list[_Planned] = []
         for family in (4, 6):
             event = _event_asleep(name, settings, family)
-            caller = caller_of(callers.BY_HAND, event)
+            caller = caller_of(processes.BY_HAND, event)
             wished = self._plan(event, caller, settings)
             one_family = _Planned(caller, wished)
             if one_family.stands:

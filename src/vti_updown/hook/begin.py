@@ -5,6 +5,7 @@ It changes records only.
 
 from collections.abc import Iterable
 
+from .. import processes
 from ..kernel.links import other_marks
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
@@ -14,7 +15,6 @@ from ..records import matching
 from ..records.references import Holder
 from ..settings.table import Settings
 from ..text import Refusal, shown
-from . import caller as callers
 from .context import EventContext
 
 TYPE_CHECKING = False  # a `down` needs no plan, so it does without what makes one
@@ -59,7 +59,7 @@ def begin_up(context: EventContext) -> Change:
     settings = context.load_settings(context.event)
     wished = _planned(context, settings)
     own = _keys_of(wished.wishes + wished.standing)
-    stale = references.clear_stale(callers.gone, own)
+    stale = references.clear_stale(processes.gone, own)
     for link in _links_of(wished.wishes):
         _refuse_other_marks_of_borrowed(link, context)
         _refuse_other_marks(link, context)
@@ -134,7 +134,7 @@ def begin_failed_up(context: EventContext) -> Change:
     """
     caller = context.caller
     records = context.records
-    if caller.charon != callers.BY_HAND:
+    if caller.charon != processes.BY_HAND:
         records.references.add(caller, ())
         records.unique_ids.learn(caller)
     nothing = Change([], reference=None)
@@ -277,7 +277,7 @@ def begin_down(context: EventContext) -> Change:
         )
     command = references.command(ending.reference)
     own = references.end(ending.reference)
-    stale = references.clear_stale(callers.gone, own)
+    stale = references.clear_stale(processes.gone, own)
     return Change(
         keys=own + stale,
         reference=ending.reference,
@@ -292,7 +292,7 @@ def _begin_lost_down(context: EventContext) -> Change:
     if change is not None:
         return change
     references = context.records.references
-    stale = references.clear_stale(callers.gone, [])
+    stale = references.clear_stale(processes.gone, [])
     return Change(stale, reference=None)
 
 

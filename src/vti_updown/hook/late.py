@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from .. import processes
 from ..event import parse
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
@@ -23,7 +24,6 @@ from ..records.records import Records, opened
 from ..records.references import now
 from ..records.storage import DatabaseError, HeldError, RecordsError
 from ..text import Refusal, in_head
-from . import caller as callers
 from .context import Call
 from .flags import flags_given
 from .report import Report, failed
@@ -166,8 +166,9 @@ def adopt_lost(
     if not records.is_fresh:
         return
     owner = charon
-    if not callers.alive(charon):
-        owner = callers.BY_HAND  # What is there may be another charon's, and must not go as stale.
+    if not processes.alive(charon):
+        # What is there may be another charon's, and must not go as stale.
+        owner = processes.BY_HAND
     ours = kernel.ours()
     records.adoption.adopt(owner, ours)
     records.commit()

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+from .. import processes
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
@@ -11,7 +12,6 @@ from ..records.late import LateEvents
 from ..records.records import snapshot
 from ..records.references import STANDING
 from ..text import NOTHING_TO_DO, Refusal
-from . import caller as callers
 from .begin import Change, begin_down, begin_failed_up, begin_up, needs_no_link
 from .context import Call, EventContext
 from .run import context_of
@@ -138,4 +138,4 @@ def _owners(context: EventContext) -> list[str]:
     if charon:
         return [charon]
     charons = context.records.references.charons()
-    return [callers.BY_HAND, *charons]
+    return [processes.BY_HAND, *charons]

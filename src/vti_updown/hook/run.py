@@ -16,6 +16,7 @@ cannot be used, the event does its work on a copy of them in memory.
 
 from contextlib import closing
 
+from .. import processes
 from ..addresses import address_in
 from ..kernel.kernel import Kernel
 from ..objects.link import Link
@@ -25,7 +26,6 @@ from ..records.matching import caller as caller_of
 from ..records.records import Records, snapshot
 from ..records.storage import LOCK_SECONDS, DatabaseError, HeldError, StorageError
 from ..text import NOTHING_TO_DO, Refusal, shown
-from . import caller as callers
 from .begin import Change, begin_down, begin_failed_up, begin_up
 from .context import Call, EventContext
 from .late import Ended, Turn, adopt_lost
@@ -173,7 +173,7 @@ def _up(context: EventContext) -> Report:
 
 def _require_charon(charon: str) -> None:
     """Raises Refusal if charon died while its `up` waited: nobody would call the `down`."""
-    if not callers.gone(charon):
+    if not processes.gone(charon):
         return
     pid, _, _ = charon.partition("@")
     what = f"charon (PID {pid}) is gone, so nothing is set up for it"
@@ -186,7 +186,7 @@ def _refused(context: EventContext, refusal: Refusal) -> Report:
     records.rollback()
     change = begin_failed_up(context)
     if change.keys:
-        settle(change, callers.BY_HAND, records, context.kernel)
+        settle(change, processes.BY_HAND, records, context.kernel)
     records.commit()
     if refusal.status == NOTHING_TO_DO:
         return report_nothing_to_do(context.event, refusal)
@@ -235,7 +235,7 @@ def _withdraw(
     references = records.references
     for number in change.adds:
         is_own = number == change.reference
-        if is_own and charon != callers.BY_HAND:
+        if is_own and charon != processes.BY_HAND:
             references.drop_wishes(number)
         elif number != change.blocks or _is_part(number, result, records):
             references.end(number)

@@ -46,7 +46,7 @@ class Caller(NamedTuple):
     """Who called, and for what: worked out once for each event, and handed to the records."""
 
     charon: str
-    """See `hook.caller`; empty by hand."""
+    """See `processes`; empty by hand."""
     connection: str
     unique_id: int
     is_up: bool

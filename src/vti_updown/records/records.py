@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS reference (
     command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
 );
 CREATE TABLE IF NOT EXISTS charon (
-    name TEXT PRIMARY KEY                     -- see hook.caller; empty by hand
+    name TEXT PRIMARY KEY                     -- see processes; empty by hand
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
 CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);

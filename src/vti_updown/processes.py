@@ -1,4 +1,4 @@
-"""Which charon called, and whether it still lives. It knows nothing of tunnels.
+"""Which charon called, which are here, and whether one still lives. It knows nothing of tunnels.
 
 A process is known by its PID, its start time, and the PID namespace that it is in. A container has
 PIDs of its own, so a number alone says nothing beyond it.
@@ -6,7 +6,7 @@ PIDs of its own, so a number alone says nothing beyond it.
 
 import os
 
-from ..named_tuple import NamedTuple
+from .named_tuple import NamedTuple
 
 BY_HAND = ""
 """The caller if there is no charon above this process."""
@@ -19,7 +19,7 @@ UNKNOWN = ""
 """The PID namespace of a process if none can be told."""
 
 
-class _Process(NamedTuple):
+class Process(NamedTuple):
     name: str
     parent: int
     start: str
@@ -46,30 +46,30 @@ def charon() -> str:
     """
     pid = _parent_of_this_process()
     while pid > 0:
-        ancestor = _process(pid)
+        ancestor = process_at(pid)
         if ancestor is None:
             break
         if ancestor.is_charon:
-            return _named(pid, ancestor)
+            return named(pid, ancestor)
         pid = ancestor.parent
     return BY_HAND
 
 
 def _parent_of_this_process() -> int:
     """By /proc, whose numbers may be those of another PID namespace than this process is in."""
-    own = _process("self")
+    own = process_at("self")
     if own is None:
         return 0
     return own.parent
 
 
-def _named(pid: int, process: _Process) -> str:
+def named(pid: int, process: Process) -> str:
     """What the records call a process. `pid` is its number in /proc."""
-    namespace = _namespace(pid, "pid")
+    namespace = namespace_of(pid, "pid")
     if namespace is None:
-        namespace = _namespace("self", "pid")  # This process is a descendant of it.
-    if namespace != _namespace(1, "pid"):
-        *_, pid = _pids(pid) or [pid]
+        namespace = namespace_of("self", "pid")  # This process is a descendant of it.
+    if namespace != namespace_of(1, "pid"):
+        *_, pid = pids_of(pid) or [pid]
     return f"{pid}@{process.start}@{namespace or UNKNOWN}"
 
 
@@ -78,16 +78,17 @@ def _named(pid: int, process: _Process) -> str:
 
 def charons() -> list[int]:
     """The PIDs of all charons in this process's network namespace."""
-    here = _namespace("self", "net")
-    living = []
-    for pid in _all_pids():
-        if _is_charon(pid) and _namespace(pid, "net") == here:
-            living.append(pid)
-    return living
+    here = namespace_of("self", "net")
+    return [pid for pid in all_charons() if namespace_of(pid, "net") == here]
+
+
+def all_charons() -> list[int]:
+    """The PIDs of all charons that /proc shows, whatever their namespaces."""
+    return [pid for pid in all_pids() if _is_charon(pid)]
 
 
 def _is_charon(pid: int) -> bool:
-    process = _process(pid)
+    process = process_at(pid)
     if process is None or process.has_ended:
         return False
     return process.is_charon
@@ -108,7 +109,7 @@ def alive(who: str) -> bool | None:
     if not number.isdecimal() or namespace == UNKNOWN:
         return None
     pid = int(number)
-    here = _namespace_of_proc()
+    here = namespace_of_proc()
     if here == namespace:
         return _lives(pid, start)
     if here == INITIAL:
@@ -121,13 +122,13 @@ def gone(who: str) -> bool:
     return alive(who) is False
 
 
-def _namespace_of_proc() -> str | None:
+def namespace_of_proc() -> str | None:
     """The PID namespace whose numbers /proc has. None if it cannot be told."""
-    first = _namespace(1, "pid")
+    first = namespace_of(1, "pid")
     if first is not None:
         return first
-    if len(_pids("self")) == 1:
-        return _namespace("self", "pid")
+    if len(pids_of("self")) == 1:
+        return namespace_of("self", "pid")
     return None
 
 
@@ -144,12 +145,12 @@ def _lives(pid: int, start: str) -> bool | None:
     if process.start == start:
         return True
     # In another time namespace it has another start time (time_namespaces(7)).
-    return False if _namespace(pid, "time") == _namespace("self", "time") else None
+    return False if namespace_of(pid, "time") == namespace_of("self", "time") else None
 
 
 def _is_hidden(pid: int) -> bool:
     """Whether there is such a process, and /proc does not show it (proc(5), hidepid)."""
-    if _namespace(1, "pid") is not None:
+    if namespace_of(1, "pid") is not None:
         return False  # Nothing is hidden from root.
     try:
         os.kill(pid, 0)
@@ -165,12 +166,12 @@ def _lives_elsewhere(pid: int, start: str, namespace: str) -> bool | None:
 
     /proc has all processes, unless it hides some: then not even the first one is to be seen.
     """
-    may_be_hidden = not _pids(1)
-    for seen in _all_pids():
-        its_namespace = _namespace(seen, "pid")
+    may_be_hidden = not pids_of(1)
+    for seen in all_pids():
+        its_namespace = namespace_of(seen, "pid")
         if its_namespace not in (namespace, None):
             continue
-        _, *inner = _pids(seen) or [0]
+        _, *inner = pids_of(seen) or [0]
         if not inner or inner[-1] != pid:
             continue
         if its_namespace == namespace:
@@ -182,11 +183,11 @@ def _lives_elsewhere(pid: int, start: str, namespace: str) -> bool | None:
 # What /proc says
 
 
-def _all_pids() -> list[int]:
+def all_pids() -> list[int]:
     return [int(name) for name in os.listdir(PROC) if name.isdecimal()]
 
 
-def _namespace(pid: int | str, kind: str) -> str | None:
+def namespace_of(pid: int | str, kind: str) -> str | None:
     """The inode of a namespace of a process. None if it cannot be seen.
 
     The symbolic link reads `pid:[4026531836]` (namespaces(7)).
@@ -199,7 +200,7 @@ def _namespace(pid: int | str, kind: str) -> str | None:
     return inode.rstrip("]")
 
 
-def _pids(pid: int | str) -> list[int]:
+def pids_of(pid: int | str) -> list[int]:
     """The numbers of a process in the namespace of /proc and those further in (proc(5), NSpid)."""
     try:
         with open(f"{PROC}/{pid}/status", encoding="utf-8", errors="replace") as lines:
@@ -212,7 +213,7 @@ def _pids(pid: int | str) -> list[int]:
     return []
 
 
-def _process(pid: int | str) -> _Process | None:
+def process_at(pid: int | str) -> Process | None:
     """What /proc says of a process. None if it says nothing."""
     try:
         return _read(pid)
@@ -220,7 +221,7 @@ def _process(pid: int | str) -> _Process | None:
         return None
 
 
-def _read(pid: int | str) -> _Process:
+def _read(pid: int | str) -> Process:
     """What /proc/PID/stat says of a process. Raises OSError.
 
     The file reads `PID (NAME) STATE PPID …`, and field 22 is the start time. NAME may hold anything
@@ -231,7 +232,7 @@ def _read(pid: int | str) -> _Process:
     head, _, rest = text.rpartition(")")
     _, _, name = head.partition("(")
     fields = rest.split()
-    return _Process(
+    return Process(
         name=name,
         parent=int(fields[1]),
         start=fields[19],
