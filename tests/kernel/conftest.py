@@ -16,6 +16,7 @@ import pytest
 from support.events import environment
 from support.host import Host
 from vti_updown import cli
+from vti_updown.admin import cli as people
 from vti_updown import processes as process
 
 LAN = """
@@ -112,6 +113,14 @@ class Machine:
         lines = self.event(verb, *flags, **changed)
         assert self.status == 0, lines
         return lines
+
+    def command(self, *words: str) -> list[str]:
+        """One call of a command for people; returns the lines that it printed."""
+        self._capfd.readouterr()
+        self.status = people.run(words)
+        out, err = self._capfd.readouterr()
+        assert not err
+        return out.splitlines()
 
     def state(self) -> str:
         """The whole network state; equal when nothing changed."""

@@ -25,6 +25,7 @@ import pytest
 from support.events import environment
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
+from vti_updown.admin import charon_files, status, survey
 from vti_updown.admin import session as admin_session
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import rehearse as hook_rehearse
@@ -32,6 +33,7 @@ from vti_updown.hook import run as hook_run
 from vti_updown.hook import user_command
 from vti_updown.kernel import namespace
 from vti_updown.kernel.apply import KernelError
+from vti_updown.kernel.counters import Counters
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
 from vti_updown.objects.mss import MssClamp
@@ -44,6 +46,9 @@ from vti_updown.records.late import LateEvents
 from vti_updown.records.records import Records
 from vti_updown.records.storage import HeldError
 from vti_updown.text import Refusal
+from vti_updown.vici.ask import Answer
+from vti_updown.vici.charons import Charon, Charons
+from vti_updown.vici.sas import ChildSa, Connection, IkeSa
 
 FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
@@ -113,6 +118,8 @@ class Host:
         self.devices: dict[int, Device] = {}
         self.bound_to_gone: set[str] = set()
         """Links that are bound to a device that was taken away since, and came back."""
+        self.out_of_sight: dict[str, str] = {}
+        """Why a namespace cannot be looked into, by its name."""
         self.newest = 1
 
     def add_link(self, name: str) -> None:
@@ -261,6 +268,35 @@ class PaperKernel:
     def astray(self, applied: Mapping[str, Applied]) -> list[str]:
         return [key for key, was in applied.items() if self.objects.get(key) != was.object]
 
+    def there(self, applied: Mapping[str, Applied]) -> dict[str, Object]:
+        there = {key: self.objects[key] for key in applied if key in self.objects}
+        for key, was in applied.items():
+            if was.borrowed and was.ifindex in self.host.devices:
+                there[key] = was.object
+        return there
+
+    def out_of_sight(self, netns: str) -> str:
+        return self.host.out_of_sight.get(netns, "")
+
+    def counters(self, netns: str) -> dict[int, Counters]:
+        """The first link has carried most."""
+        counted = {}
+        for device in self.host.devices.values():
+            if device.netns == netns:
+                share = 4_000_000 // device.ifindex
+                packets = share // 600
+                counted[device.ifindex] = Counters(
+                    rx_packets=packets,
+                    tx_packets=packets // 2,
+                    rx_bytes=share,
+                    tx_bytes=share // 8,
+                    rx_errors=0,
+                    tx_errors=0,
+                    rx_dropped=0,
+                    tx_dropped=0,
+                )
+        return counted
+
     def _index(self, each: Object) -> int | None:
         device = self.host.find(each.name, each.netns) if isinstance(each, Link) else None
         return None if device is None else device.ifindex
@@ -369,6 +405,58 @@ class PaperKernel:
             }
 
 
+def ike_sa(name: str, number: int, peer: str, *children: ChildSa, age: int = 11520) -> IkeSa:
+    """An IKE_SA as charon tells of it. Its age is in seconds."""
+    return IkeSa(
+        name=name,
+        unique_id=number,
+        version=2,
+        state="ESTABLISHED",
+        local_host="192.168.0.1",
+        local_port=4500,
+        remote_host=peer,
+        remote_port=4500,
+        local_id="moon",
+        remote_id=name,
+        remote_xauth_or_eap_id=None,
+        local_vips=[],
+        remote_vips=[],
+        established=age,
+        rekey_in=14400 - age,
+        reauth_in=None,
+        tasks=[],
+        children=list(children),
+    )
+
+
+def child_sa(name: str, number: int, selector: str = "10.2.0.0/16", **fields: object) -> ChildSa:
+    """A CHILD_SA as charon tells of it, with mark 2 unless `fields` say otherwise."""
+    told: dict[str, object] = {
+        **dict.fromkeys(ChildSa._fields),
+        "name": name,
+        "unique_id": number,
+        "reqid": number,
+        "state": "INSTALLED",
+        "mode": "TUNNEL",
+        "protocol": "ESP",
+        "encap": False,
+        "mark_in": (2, 0xFFFFFFFF),
+        "mark_out": (2, 0xFFFFFFFF),
+        "bytes_in": 8400,
+        "bytes_out": 16800,
+        "packets_in": 100,
+        "packets_out": 200,
+        "last_in": 3,
+        "last_out": 1,
+        "installed": 2520,
+        "rekey_in": 780,
+        "local_ts": ["10.1.0.0/16"],
+        "remote_ts": [selector],
+        **fields,
+    }
+    return ChildSa(**told)  # type: ignore[arg-type]
+
+
 def _in_memory() -> sqlite3.Connection:
     return sqlite3.connect(":memory:", isolation_level=None)
 
@@ -397,6 +485,10 @@ class Story:
         self._tries: int | None = None
         self._during: Callable[[], object] | None = None
         self._turn = 0
+        self.answers: list[Answer] = []
+        """What charons tell by VICI; see `tells`."""
+        self.children: list[charon_files.ConfiguredChild] = []
+        """What charon's files say."""
         self.done: list[str] = []
         """The commands that the last command for people stood for, and what came between."""
         self.settings("")
@@ -407,9 +499,15 @@ class Story:
         for module in (hook_run, hook_rehearse, admin_session):
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "snapshot", self._snapshot)
+        patch.setattr(status, "Kernel", lambda: self._kernel)
+        patch.setattr(status, "BETWEEN_LOOKS", 0)
+        patch.setattr(status.charons, "find", lambda: Charons([], []))
+        patch.setattr(status.ask, "ask", lambda _charons, _seconds: list(self.answers))
+        patch.setattr(charon_files, "configured_children", lambda: list(self.children))
+        patch.setattr(survey, "copied", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
         patch.setattr(hook_late, "opened", self._opened)
-        for module in (hook_rehearse, hook_late):
+        for module in (hook_rehearse, hook_late, survey):
             patch.setattr(module, "LateEvents", self._late_events)
         patch.setattr(processes, "charon", lambda: self._charon)
         patch.setattr(
@@ -544,6 +642,41 @@ class Story:
         self.done, self._kernel.taken = self._kernel.taken, []
         self._kernel.surprised = False
         return "\n".join([*self._capture.readouterr().out.splitlines(), *_ended(status)])
+
+    def status(self, *words: str) -> str:
+        """What `vti-updown status` prints, with the story's settings. It changes nothing."""
+        before = self._kernel.objects.copy(), self._dumped()
+        told = self.command("status", "--config", FILE, *words)
+        assert (self._kernel.objects, self._dumped()) == before, "status changed something"
+        assert not self.done, "status took steps"
+        return told
+
+    def _dumped(self) -> list[str]:
+        return list(self._records.iterdump())
+
+    # What charon tells
+
+    def tells(
+        self,
+        *sas: IkeSa,
+        connections: Sequence[Connection] = (),
+        trouble: str = "",
+    ) -> None:
+        """From now on charon tells of these SAs, or says why it does not."""
+        pid = int(self._charon.partition("@")[0] or 0)
+        answer = Answer(
+            charon=Charon(pid, "charon", self._charon, "4026531840", ()),
+            socket="/run/charon.vici",
+            version="5.9.8",
+            plugins=["updown", "vici"],
+            connections=list(connections),
+            sas=list(sas),
+            is_complete=not trouble,
+            hooks=[],
+            trouble=trouble,
+            remark="",
+        )
+        self.answers.append(answer)
 
     # What happens to the host
 

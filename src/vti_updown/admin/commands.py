@@ -30,6 +30,8 @@ class Command(NamedTuple):
     run: Callable[[Call], Outcome]
     argument: str = ""
     """What its words are called in the help. It is empty for a command that takes none."""
+    failed_status: int = 0
+    """The exit status if it cannot be done, whatever the reason. 0: the one of the reason."""
 
 
 def _repair(call: Call) -> Outcome:
@@ -61,6 +63,13 @@ def _release(call: Call) -> Outcome:
     from . import standing
 
     return standing.release(call.connections, "dry-run" in call.flags)
+
+
+def _status(call: Call) -> Outcome:
+    """It changes nothing, so its dry run is itself."""
+    from .status import status
+
+    return status(call.connections, call.flags)
 
 
 def _check_config(call: Call) -> Outcome:
@@ -113,6 +122,17 @@ COMMANDS = {
             flags=("dry-run",),
             run=_repair,
         ),
+        Command(
+            name="status",
+            help="Show every tunnel of this host, the worst first: what is configured, what charon"
+            " has, what the kernel has, and what mends it. With NAME, all of these. The exit"
+            " status is 0 if all is as wished, 1 if something differs, 2 if a tunnel is down that"
+            " should be up, and 3 if it could not look.",
+            flags=("json", "metrics", "vici", "config", "dry-run"),
+            run=_status,
+            argument="NAME",
+            failed_status=3,
+        ),
     )
 }
 FLAGS_OF_COMMANDS = (
@@ -125,6 +145,24 @@ FLAGS_OF_COMMANDS = (
         name="force",
         metavar=None,
         help="Even while charon is running: its tunnels go.",
+    ),
+    Flag(
+        name="json",
+        metavar=None,
+        help="For programs, as docs/status.schema.json describes it.",
+    ),
+    Flag(
+        name="metrics",
+        metavar=None,
+        help="For Prometheus, in its text format.",
+    ),
+    Flag(
+        name="vici",
+        metavar="SOCKET",
+        help="Ask the charon that listens there, and no other.",
+        default="every charon of this network namespace",
+        example="/run/charon.vici",
+        many=True,
     ),
 )
 EVERY_FLAG = (*FLAGS, *FLAGS_OF_COMMANDS)

@@ -41,7 +41,7 @@ class Expectations:
         self.configured: dict[str, Configured] = {}
         """By the name as the records have it: escaped, and cut if it is long."""
         for answer in answers:
-            for connection in answer.connections:
+            for connection in answer.connections or ():
                 self._add(connection)
         for child in children:
             there = self._of(shown(child.name), child.name)
@@ -85,5 +85,3 @@ class Expectations:
 def _is_anybody(addresses: Collection[str]) -> bool:
     """Whether these are no certain peer's: any, a subnet or a range."""
     return all(set(address) & set("%/-*") for address in addresses)
-
-

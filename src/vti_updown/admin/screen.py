@@ -45,13 +45,13 @@ def painted(text: str, colour: str) -> str:
 def amount(size: int, gap: str = " ") -> str:
     """Bytes as `1.2 MB`, in powers of 1,000."""
     value = float(size)
-    unit = UNITS[0]
-    for unit in UNITS:
-        if value < THOUSAND:
-            break
+    left = list(UNITS)
+    while value >= THOUSAND and len(left) > 1:
         value /= THOUSAND
-    digits = 0 if unit == UNITS[0] or value >= THOUSAND / 10 else 1
-    return f"{value:.{digits}f}{gap}{unit}"
+        del left[0]
+    is_short = len(left) < len(UNITS) and value < THOUSAND / 10
+    digits = 1 if is_short else 0
+    return f"{value:.{digits}f}{gap}{left[0]}"
 
 
 def brief_amount(size: int) -> str:
@@ -86,14 +86,14 @@ def counted(count: int, noun: str) -> str:
 # Lines
 
 
-def folded(text: str, indent: str, first: str = "") -> list[str]:
+def folded(text: str, indent: str, first: str | None = None) -> list[str]:
     """The text in lines of at most COLUMNS characters, broken between words.
 
-    The first line begins with `first`, and every other one with `indent`. A word that is longer
-    than a line, such as a command's argument, stays whole.
+    The first line begins with `first` if that is given, and every other one with `indent`. A word
+    that is longer than a line, such as a command's argument, stays whole.
     """
     lines: list[str] = []
-    line = first or indent
+    line = indent if first is None else first
     is_empty = True
     for word in shown(text, len(text) + 1).split(" "):
         longer = f"{line}{word}" if is_empty else f"{line} {word}"

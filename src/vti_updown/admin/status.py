@@ -3,16 +3,16 @@
 import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from typing import TypeVar
 
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..settings.table import FlagWords
 from ..text import Refusal, shown
-from ..vici import ask
+from ..vici import ask, charons
 from . import charon_files, status_json, status_metrics, status_text
 from .expected import Expectations
 from .outcome import Outcome
+from .screen import has_colour
 from .survey import Survey, Tunnel, survey
 from .tunnel_status import Answers, HostStatus, judge, same_problems
 
@@ -23,8 +23,6 @@ LOOKS = 4
 BETWEEN_LOOKS = 0.25
 """Seconds. An event takes less, mostly."""
 ALONE = ("json", "metrics")
-
-T = TypeVar("T")
 
 
 class Seen(NamedTuple):
@@ -52,9 +50,9 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
     elif "metrics" in flags:
         lines = status_metrics.lines(host, seen.survey, seen.answers)
     elif names:
-        lines = status_text.details(host, seen.survey)
+        lines = status_text.details(host, seen.survey, has_colour())
     else:
-        lines = status_text.overview(host, seen.survey)
+        lines = status_text.overview(host, seen.survey, has_colour())
     return Outcome(lines, status_of_lines=host.exit_status)
 
 
@@ -74,12 +72,11 @@ def _seen(kernel: Kernel, flags: FlagWords) -> Seen:
 
 
 def _looked(kernel: Kernel, flags: FlagWords) -> Seen:
-    answers = ask.ask(flags.get("vici", ()), CHARON_SECONDS)
+    answers = ask.ask(flags.get("vici") or charons.find().ours, CHARON_SECONDS)
     expectations = Expectations(flags, answers, charon_files.configured_children())
     found = survey(kernel, answers)
     found = found._replace(tunnels=_with_configured(found.tunnels, expectations))
-    is_asked = not any(answer.trouble for answer in answers)
-    host = judge(found, answers, is_asked, expectations.why)
+    host = judge(found, answers, expectations.why)
     return Seen(host, found, expectations, answers)
 
 

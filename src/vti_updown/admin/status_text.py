@@ -1,12 +1,15 @@
 """`status` for a person: 80 columns, the worst first. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from ..hook import caller as callers
+from .. import processes as callers
 from ..kernel.counters import Counters
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
-from ..records.references import Reference
+from ..objects.mss import MssClamp
+from ..objects.object import Object
+from ..records.references import STANDING, Reference
+from ..text import shown
 from .screen import (
     BOLD,
     DIM,
@@ -25,7 +28,7 @@ from .screen import (
     painted,
     table,
 )
-from .survey import Part, Sa, Survey, Tunnel
+from .survey import Part, Sa, Survey, Tunnel, commands_of
 from .tunnel_status import (
     AS_WISHED,
     DIFFERS,
@@ -53,6 +56,8 @@ LABEL = 9
 SHOWN_HOLDERS = 5
 """As many of those who hold a link as are shown: there may be hundreds."""
 SHOWN_SAS = 5
+KIND_WORDS: dict[type[Object], str] = {MssClamp: "mss"}
+"""Of those whose class has another name."""
 WORDS = {DOWN: "DOWN", DIFFERS: "DIFFERS", UNKNOWN: "UNKNOWN"}
 COLOURS = {DOWN: RED, DIFFERS: YELLOW, UNKNOWN: YELLOW}
 
@@ -70,7 +75,7 @@ class Traffic(NamedTuple):
 
 def overview(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
     """A line for each tunnel, and what is wrong below it."""
-    lines = _of_host(host, has_colour)
+    lines = _of_host(host)
     lines.append(_summary(host))
     if not host.tunnels:
         return lines
@@ -78,23 +83,21 @@ def overview(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[s
     return [*lines, "", *table(COLUMNS, rows)]
 
 
-def _of_host(host: HostStatus, has_colour: bool) -> list[str]:
+def _of_host(host: HostStatus) -> list[str]:
     """What is wrong with none of the tunnels alone, before all else."""
     lines: list[str] = []
     for problem in host.problems:
-        word = WORDS[problem.level]
-        lines += folded(f"{word}: {problem.what}", INDENT, first=" ".strip())
+        lines += folded(f"{WORDS[problem.level]} {problem.what}", INDENT, "")
         lines += folded(problem.remedy, INDENT)
     for note in host.notes:
-        lines += folded(note, INDENT, first="")
-    del has_colour
+        lines += folded(note, INDENT, "")
     return lines
 
 
 def _summary(host: HostStatus) -> str:
     if not host.tunnels:
         return "no tunnel is up, stands or is configured"
-    counts = {level: 0 for level in (DOWN, UNKNOWN, DIFFERS, AS_WISHED)}
+    counts = dict.fromkeys((DOWN, UNKNOWN, DIFFERS, AS_WISHED), 0)
     for each in host.tunnels:
         counts[each.level] += 1
     words = {
@@ -124,18 +127,21 @@ def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
         sent,
         _last_in(tunnel),
     )
-    below: list[str] = []
-    for problem in status.problems:
-        below += _said(problem)
-    return Row(cells, _colour(status) if has_colour else "", below)
+    return Row(cells, _colour(status) if has_colour else "", _said(status.problems))
 
 
-def _said(problem: Problem) -> list[str]:
+def _said(problems: Iterable[Problem]) -> list[str]:
+    """What is wrong, and below it what mends it: once for all that one command mends."""
+    by_remedy: dict[str, list[str]] = {}
+    for problem in problems:
+        by_remedy.setdefault(problem.remedy, []).append(problem.what)
     indent = INDENT * 2
-    return [
-        *folded(problem.what, indent, first=INDENT),
-        *folded(f"mend it: {problem.remedy}", indent, first=INDENT),
-    ]
+    lines: list[str] = []
+    for remedy, faults in by_remedy.items():
+        for what in faults:
+            lines += folded(what, indent, first=INDENT)
+        lines += folded(f"mend it: {remedy}", indent, first=INDENT)
+    return lines
 
 
 def state(status: TunnelStatus) -> str:
@@ -168,7 +174,7 @@ def _link(part: Part) -> Link:
 
 
 def _peer(tunnel: Tunnel) -> str:
-    peers = dict.fromkeys(sa.ike.remote_host for sa in tunnel.sas)
+    peers = dict.fromkeys(sa.peer for sa in tunnel.sas)
     if not peers:
         peers = dict.fromkeys(reference.peer for reference in tunnel.references)
     if len(peers) > 1:
@@ -211,7 +217,7 @@ def _traffic(tunnel: Tunnel, seen: Survey) -> Traffic | None:
 
 def details(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
     """A block for each tunnel."""
-    lines = _of_host(host, has_colour)
+    lines = _of_host(host)
     for each in host.tunnels:
         if lines:
             lines.append("")
@@ -224,21 +230,19 @@ def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
     heading = f"{tunnel.name}: {state(status)}"
     if has_colour:
         heading = painted(heading, f"{BOLD};{_colour(status)}")
-    lines = [heading]
-    for problem in status.problems:
-        lines += _said(problem)
+    lines = [heading, *_said(status.problems)]
     if status.expected:
         lines += _entry("expected", status.expected)
     lines += _of_sas(status)
     for part in tunnel.links:
-        lines += _entry("link", _link_in_words(part, seen))
+        lines += _entry("link", _link_in_words(part))
         if part.key in seen.counters:
             lines += _entry("", _counters_in_words(seen.counters[part.key]))
     if tunnel.others:
         lines += _entry("shared", f"with {', '.join(tunnel.others)}")
     for part in tunnel.parts:
         if not isinstance(part.wished, Link):
-            lines += _entry(*_part_in_words(part))
+            lines += _entry(_kind(part), "; ".join(commands_of(part, tunnel)))
     return lines + _of_holders(tunnel)
 
 
@@ -252,12 +256,12 @@ def _of_sas(status: TunnelStatus) -> list[str]:
     if not tunnel.sas:
         text = "down"
         if status.sa == "unknown":
-            text = "not known: charon could not be asked"
+            text = "not known: its charon did not tell"
         return _entry("SA", text)
     lines: list[str] = []
     for sa in tunnel.sas[:SHOWN_SAS]:
         lines += _entry("SA", _sa_in_words(sa))
-        lines += _entry("", f"{', '.join(sa.child.local_ts)} === {', '.join(sa.child.remote_ts)}")
+        lines += _entry("", _selectors(sa))
         lines += _entry("data", _data_in_words(sa))
     more = len(tunnel.sas) - SHOWN_SAS
     if more > 0:
@@ -265,13 +269,19 @@ def _of_sas(status: TunnelStatus) -> list[str]:
     return lines
 
 
+def _selectors(sa: Sa) -> str:
+    mine = ", ".join(map(shown, sa.child.local_ts))
+    theirs = ", ".join(map(shown, sa.child.remote_ts))
+    return f"{mine} === {theirs}"
+
+
 def _sa_in_words(sa: Sa) -> str:
     parts = []
     if sa.ike.established is not None:
         parts.append(f"up for {duration(sa.ike.established)}")
-    parts.append(f"IKE_SA {sa.ike.name} #{sa.ike.unique_id}")
+    parts.append(f"IKE_SA {shown(sa.ike.name)} #{sa.ike.unique_id}")
     parts.append(f"CHILD_SA #{sa.child.unique_id}")
-    parts.append(f"{sa.ike.local_host} → {sa.ike.remote_host}")
+    parts.append(f"{shown(sa.ike.local_host or 'any')} → {sa.peer}")
     if sa.child.encap:
         parts.append("in UDP")
     if sa.child.rekey_in is not None:
@@ -300,7 +310,7 @@ def _flow(
     return text
 
 
-def _link_in_words(part: Part, seen: Survey) -> str:
+def _link_in_words(part: Part) -> str:
     link = _link(part)
     words = [link.name, link.kind]
     if link.local is not None:
@@ -314,7 +324,6 @@ def _link_in_words(part: Part, seen: Survey) -> str:
         words.append(f"in namespace {link.netns}")
     if part.applied is not None and part.applied.borrowed:
         words.append("made by somebody else, so it stays")
-    del seen
     return ", ".join(words)
 
 
@@ -329,10 +338,9 @@ def _counters_in_words(counters: Counters) -> str:
     return text
 
 
-def _part_in_words(part: Part) -> tuple[str, str]:
-    """What it is called, in two: `route`, `10.2.0.0/16`."""
-    kind, _, name = part.wished.label.partition(" ")
-    return kind, name
+def _kind(part: Part) -> str:
+    """What kind of object it is, in a word: `route`."""
+    return KIND_WORDS.get(type(part.wished), type(part.wished).__name__.lower())
 
 
 def _of_holders(tunnel: Tunnel) -> list[str]:
@@ -346,6 +354,6 @@ def _of_holders(tunnel: Tunnel) -> list[str]:
 
 
 def _holder(reference: Reference) -> str:
-    if reference in (None,):
-        return ""
+    if reference.charon == STANDING:
+        return f"when_down, since {reference.since}"
     return f"{holder_in_words(reference)}, since {reference.since}"

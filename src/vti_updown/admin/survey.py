@@ -4,19 +4,21 @@ It changes nothing, and holds no lock. An event may be at work meanwhile, so who
 wrong looks again: see `tunnel_status`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 
-from ..hook import caller as callers
+from .. import processes as callers
 from ..hook.late import adopt_lost
 from ..kernel.counters import Counters
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.object import Applied, Object
+from ..objects.registry import Step, commands
 from ..records.late import LateEvents
 from ..records.records import Records, copied
 from ..records.references import STANDING, Reference
+from ..text import shown
 from ..vici.ask import Answer
 from ..vici.sas import ChildSa, IkeSa
 
@@ -26,6 +28,15 @@ class Sa(NamedTuple):
 
     ike: IkeSa
     child: ChildSa
+
+    @property
+    def name(self) -> str:
+        """Its name as the records have it: escaped, and cut if it is long."""
+        return shown(self.child.name)
+
+    @property
+    def peer(self) -> str:
+        return shown(self.ike.remote_host or "")
 
 
 class Part(NamedTuple):
@@ -211,6 +222,16 @@ def _links_first(part: Part) -> bool:
     return not isinstance(part.wished, Link)
 
 
+def commands_of(part: Part, tunnel: Tunnel) -> list[str]:
+    """The commands that an object stands for, as if it were put now."""
+    ifnames = {}
+    for each in tunnel.links:
+        link = each.there or each.wished
+        assert isinstance(link, Link)
+        ifnames[each.key] = link.name
+    return commands(Step(None, part.wished), ifnames)
+
+
 # The SAs of each tunnel
 
 
@@ -220,22 +241,26 @@ def _with_sas(tunnels: Sequence[Tunnel], answers: Answers) -> list[Tunnel]:
     sas: dict[int, list[Sa]] = {}
     unknown: dict[str, list[Sa]] = {}
     for answer in answers:
-        for ike in answer.sas:
-            for child in ike.children:
-                if not child.is_live:
-                    continue
-                sa = Sa(ike, child)
-                place = places.of(sa)
-                if place is None:
-                    unknown.setdefault(child.name, []).append(sa)
-                else:
-                    sas.setdefault(place, []).append(sa)
+        for sa in _live(answer):
+            place = places.of(sa)
+            if place is None:
+                unknown.setdefault(sa.name, []).append(sa)
+            else:
+                sas.setdefault(place, []).append(sa)
     joined = []
     for place, tunnel in enumerate(tunnels):
         joined.append(tunnel._replace(sas=tuple(sas.get(place, ()))))
     for name, theirs in unknown.items():
         joined.append(Tunnel(name, (), (), (), tuple(theirs)))
     return joined
+
+
+def _live(answer: Answer) -> Iterator[Sa]:
+    """The CHILD_SAs that carry packets. No hook is called for one that is for a single CPU."""
+    for ike in answer.sas or ():
+        for child in ike.children:
+            if child.is_live and child.cpu is None:
+                yield Sa(ike, child)
 
 
 class _Places:
@@ -262,7 +287,7 @@ class _Places:
         child = sa.child
         for apart in _sas_apart_by(child):
             for last in ((sa.ike.unique_id,), (sa.ike.remote_host,), ()):
-                place = self._by_keys.get((child.name, apart, *last))
+                place = self._by_keys.get((sa.name, apart, *last))
                 if place is not None:
                     return place
         return None

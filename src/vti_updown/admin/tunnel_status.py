@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from shlex import quote
 
-from ..hook import caller as callers
+from .. import processes as callers
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.object import Object
@@ -72,16 +72,12 @@ Answers = Sequence[Answer]
 def judge(
     seen: Survey,
     answers: Answers,
-    is_asked: bool,
     why_expected: Why,
 ) -> HostStatus:
-    """Judges what was seen.
-
-    `is_asked` is False if no charon answered although there is one.
-    """
+    """Judges what was seen."""
     judged = []
     for tunnel in seen.tunnels:
-        judged.append(_Judge(tunnel, seen, is_asked, why_expected).status())
+        judged.append(_Judge(tunnel, seen, answers, why_expected).status())
     judged.sort(key=_worst_first)
     problems = [_of_charon(answer) for answer in answers if answer.trouble]
     problems += _of_host(seen)
@@ -121,31 +117,41 @@ class _Judge:
         self,
         tunnel: Tunnel,
         seen: Survey,
-        is_asked: bool,
+        answers: Answers,
         why_expected: Why,
     ) -> None:
         self._tunnel = tunnel
         self._seen = seen
-        self._is_asked = is_asked
+        self._answers = answers
         self._expected = why_expected(tunnel.name)
         self._alive = [each for each in tunnel.up if callers.alive(each.charon) is not False]
 
     def status(self) -> TunnelStatus:
-        problems = [
-            *self._of_sa(),
-            *self._of_references(),
-            *self._of_parts(),
-        ]
+        """A charon that is gone leaves all as it was, so nothing else counts of what it had."""
+        left = self._left_by_charon()
+        problems = [*self._of_sa(), *(left or self._of_parts())]
         return TunnelStatus(self._tunnel, self._sa(), self._expected, tuple(problems))
 
     def _sa(self) -> str:
         if self._tunnel.sas:
             return "up"
-        return "down" if self._is_asked else "unknown"
+        return "down" if self._is_asked() else "unknown"
+
+    def _is_asked(self) -> bool:
+        """Whether every charon that may have an SA of it has told all of its own."""
+        if not all(answer.is_complete for answer in self._answers):
+            return False
+        told = {answer.charon.who for answer in self._answers}
+        if "" in told:
+            return True  # Which charon listens on a socket that was named cannot be seen.
+        callers_of_it = {each.charon for each in self._alive} - {callers.BY_HAND}
+        return callers_of_it <= told
 
     def _of_sa(self) -> list[Problem]:
         """What is wrong if it is down. An event by hand has no SA."""
-        if self._sa() != "down":
+        if self._sa() == "unknown":
+            return self._of_unknown()
+        if self._sa() == "up":
             return []
         name = quote(self._tunnel.name)
         if self._expected:
@@ -156,7 +162,16 @@ class _Judge:
             return [Problem(DIFFERS, what, f"swanctl --initiate --child {name}")]
         return []
 
-    def _of_references(self) -> list[Problem]:
+    def _of_unknown(self) -> list[Problem]:
+        """Why it is not known whether it is up, unless a charon has said why it does not tell."""
+        if any(answer.trouble for answer in self._answers):
+            return []
+        silent = [each.charon for each in self._alive if each.charon != callers.BY_HAND]
+        pid, _, _ = silent[0].partition("@")
+        what = f"charon (PID {shown(pid)}) has it, and cannot be asked from here"
+        return [Problem(UNKNOWN, what, "name its VICI socket: --vici SOCKET")]
+
+    def _left_by_charon(self) -> list[Problem]:
         gone = [each for each in self._tunnel.up if callers.alive(each.charon) is False]
         if not gone:
             return []

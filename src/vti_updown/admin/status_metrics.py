@@ -1,0 +1,173 @@
+"""`status --metrics`: for Prometheus, in its text format. docs/monitoring.md describes it."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ..named_tuple import NamedTuple
+from ..objects.link import Link
+from ..vici.ask import Answer
+from .survey import Survey
+from .tunnel_status import AS_WISHED, HostStatus, TunnelStatus
+
+PREFIX = "vti_updown"
+Labels = Mapping[str, str]
+Samples = Sequence[tuple[Labels, float]]
+NO_LABELS: Labels = {}
+
+
+class Metric(NamedTuple):
+    """One metric, with a value for each set of labels."""
+
+    name: str
+    kind: str
+    """`gauge` or `counter`."""
+    help: str
+    samples: Samples
+
+
+def lines(host: HostStatus, seen: Survey, answers: Sequence[Answer]) -> list[str]:
+    """The metrics that there are values for."""
+    printed: list[str] = []
+    for metric in [*_of_host(host, seen, answers), *_of_tunnels(host), *_of_links(host, seen)]:
+        if not metric.samples:
+            continue
+        name = f"{PREFIX}_{metric.name}"
+        printed.append(f"# HELP {name} {metric.help}")
+        printed.append(f"# TYPE {name} {metric.kind}")
+        for labels, value in metric.samples:
+            printed.append(f"{name}{_written(labels)} {value:.17g}")
+    return printed
+
+
+def _written(labels: Labels) -> str:
+    if not labels:
+        return ""
+    pairs = [f'{name}="{_escaped(value)}"' for name, value in labels.items()]
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _of_host(
+    host: HostStatus,
+    seen: Survey,
+    answers: Sequence[Answer],
+) -> list[Metric]:
+    charons: list[tuple[Labels, float]] = []
+    for answer in answers:
+        labels = {"socket": _utf8(answer.socket), "pid": str(answer.charon.pid)}
+        charons.append((labels, float(answer.is_complete)))
+    return [
+        Metric("charon_answers", "gauge", "Whether charon told all of its SAs in time.", charons),
+        _alone(
+            "host_problems",
+            "What is wrong on this host with none of the tunnels alone.",
+            len(host.problems),
+        ),
+        _alone("waiting_events", "Events that wait for the records.", seen.waiting),
+        _alone("looked_timestamp_seconds", "When this was looked at.", time.time()),
+    ]
+
+
+def _alone(name: str, text: str, value: float) -> Metric:
+    return Metric(name, "gauge", text, [(NO_LABELS, float(value))])
+
+
+def _of_tunnels(host: HostStatus) -> list[Metric]:
+    now = time.time()
+
+    def gauge(
+        name: str,
+        text: str,
+        value: Callable[[TunnelStatus], float | None],
+    ) -> Metric:
+        samples = []
+        for labels, each in _labelled(host.tunnels):
+            found = value(each)
+            if found is not None:
+                samples.append((labels, float(found)))
+        return Metric(name, "gauge", text, samples)
+
+    def established(each: TunnelStatus) -> float | None:
+        ages = [sa.ike.established for sa in each.tunnel.sas if sa.ike.established is not None]
+        return now - max(ages) if ages else None
+
+    def last_received(each: TunnelStatus) -> float | None:
+        ages = [sa.child.last_in for sa in each.tunnel.sas if sa.child.last_in is not None]
+        return now - min(ages) if ages else None
+
+    return [
+        gauge("tunnel_up", "CHILD_SAs of the tunnel that carry packets.", _live_sas),
+        gauge(
+            "tunnel_expected",
+            "Whether the tunnel should be up.",
+            lambda each: bool(each.expected),
+        ),
+        gauge(
+            "tunnel_as_wished",
+            "Whether nothing is wrong with the tunnel.",
+            lambda each: each.level == AS_WISHED,
+        ),
+        gauge(
+            "tunnel_holders",
+            "How often the tunnel came up, and has not gone down.",
+            lambda each: len(each.tunnel.up),
+        ),
+        gauge(
+            "tunnel_established_timestamp_seconds",
+            "When the oldest of its IKE_SAs came up.",
+            established,
+        ),
+        gauge(
+            "tunnel_last_receive_timestamp_seconds",
+            "When the last packet came in.",
+            last_received,
+        ),
+    ]
+
+
+def _live_sas(each: TunnelStatus) -> int | None:
+    """None if charon could not be asked."""
+    return None if each.sa == "unknown" else len(each.tunnel.sas)
+
+
+def _labelled(tunnels: Iterable[TunnelStatus]) -> list[tuple[Labels, TunnelStatus]]:
+    """Each tunnel with what tells it apart: one name may be on several links."""
+    labelled: list[tuple[Labels, TunnelStatus]] = []
+    for each in tunnels:
+        names = [part.wished.name for part in each.tunnel.links if isinstance(part.wished, Link)]
+        labels = {"tunnel": each.tunnel.name, "link": ",".join(names)}
+        labelled.append((labels, each))
+    return labelled
+
+
+def _of_links(host: HostStatus, seen: Survey) -> Iterable[Metric]:
+    """The kernel's counters. A link that several tunnels share is there once."""
+    links: dict[str, Link] = {}
+    for each in host.tunnels:
+        for part in each.tunnel.links:
+            link = part.there or part.wished
+            if isinstance(link, Link):
+                links[part.key] = link
+    for field, text in (
+        ("rx_bytes", "Bytes that came out of the tunnel."),
+        ("tx_bytes", "Bytes that went into the tunnel."),
+        ("rx_packets", "Packets that came out of the tunnel."),
+        ("tx_packets", "Packets that went into the tunnel."),
+        ("rx_errors", "Packets that came in and were dropped as wrong."),
+        ("tx_errors", "Packets that could not be sent."),
+    ):
+        samples: list[tuple[Labels, float]] = []
+        for key, link in links.items():
+            if key in seen.counters:
+                labels = {"link": link.name, "kind": link.kind, "netns": link.netns}
+                samples.append((labels, float(getattr(seen.counters[key], field))))
+        direction, _, what = field.partition("_")
+        name = {"rx": "receive", "tx": "transmit"}[direction]
+        yield Metric(f"link_{name}_{what}_total", "counter", text, samples)
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
