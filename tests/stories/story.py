@@ -33,7 +33,7 @@ from vti_updown.hook import run as hook_run
 from vti_updown.hook import user_command
 from vti_updown.kernel import namespace
 from vti_updown.kernel.apply import KernelError
-from vti_updown.kernel.counters import Counters
+from vti_updown.kernel.counters import Counted, Counters
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
 from vti_updown.objects.mss import MssClamp
@@ -278,14 +278,14 @@ class PaperKernel:
     def out_of_sight(self, netns: str) -> str:
         return self.host.out_of_sight.get(netns, "")
 
-    def counters(self, netns: str) -> dict[int, Counters]:
+    def counters(self, netns: str) -> dict[int, Counted]:
         """The first link has carried most."""
         counted = {}
         for device in self.host.devices.values():
             if device.netns == netns:
                 share = 4_000_000 // device.ifindex
                 packets = share // 600
-                counted[device.ifindex] = Counters(
+                numbers = Counters(
                     rx_packets=packets,
                     tx_packets=packets // 2,
                     rx_bytes=share,
@@ -295,6 +295,7 @@ class PaperKernel:
                     rx_dropped=0,
                     tx_dropped=0,
                 )
+                counted[device.ifindex] = Counted(device.name, numbers)
         return counted
 
     def _index(self, each: Object) -> int | None:
@@ -503,7 +504,7 @@ class Story:
         patch.setattr(status, "BETWEEN_LOOKS", 0)
         patch.setattr(status.charons, "find", lambda: Charons([], []))
         patch.setattr(status.ask, "ask", lambda _charons, _seconds: list(self.answers))
-        patch.setattr(charon_files, "configured_children", lambda: list(self.children))
+        patch.setattr(charon_files, "of_charons", lambda _answers: list(self.children))
         patch.setattr(survey, "copied", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
         patch.setattr(hook_late, "opened", self._opened)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
 from ..named_tuple import NamedTuple
@@ -86,6 +87,21 @@ def counted(count: int, noun: str) -> str:
 # Lines
 
 
+def width(text: str) -> int:
+    """How many columns a text takes on a terminal. Some characters take two, and some none.
+
+    (Unicode, East Asian Width)
+    """
+    if text.isascii():
+        return len(text)
+    columns = 0
+    for character in text:
+        if unicodedata.combining(character):
+            continue
+        columns += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return columns
+
+
 def folded(text: str, indent: str, first: str | None = None) -> list[str]:
     """The text in lines of at most COLUMNS characters, broken between words.
 
@@ -97,7 +113,7 @@ def folded(text: str, indent: str, first: str | None = None) -> list[str]:
     is_empty = True
     for word in shown(text, len(text) + 1).split(" "):
         longer = f"{line}{word}" if is_empty else f"{line} {word}"
-        if is_empty or len(longer) <= COLUMNS:
+        if is_empty or width(longer) <= COLUMNS:
             line = longer
         else:
             lines.append(line)
@@ -110,8 +126,10 @@ class Column(NamedTuple):
     """One column of a table."""
 
     heading: str
-    is_movable: bool = False
-    """Whether its values may stand in a line of their own, where the table is too wide."""
+    moves: int = 0
+    """Where the table is too wide, the columns with the lowest number here move into a line below
+    their row, one after the other. 0: it stays.
+    """
 
 
 class Row(NamedTuple):
@@ -127,12 +145,12 @@ class Row(NamedTuple):
 def table(columns: Sequence[Column], rows: Collection[Row]) -> list[str]:
     """The rows below their headings, in columns of at most COLUMNS characters together.
 
-    If that is too wide, the last movable columns go, one after the other. Each of their values is
-    in a line below its row then.
+    If that is too wide, columns move into a line below each row.
     """
     widths = _widths(columns, rows)
     moved: list[int] = []
-    movable = [place for place, column in enumerate(columns) if column.is_movable]
+    movable = [place for place, column in enumerate(columns) if column.moves]
+    movable.sort(key=lambda place: columns[place].moves, reverse=True)
     while movable and _width(widths, moved) > COLUMNS:
         moved.append(movable.pop())
     headings = [column.heading for column in columns]
@@ -146,7 +164,7 @@ def _widths(columns: Sequence[Column], rows: Iterable[Row]) -> list[int]:
     widths = [len(column.heading) for column in columns]
     for row in rows:
         for place, cell in enumerate(row.cells):
-            widths[place] = max(widths[place], len(cell))
+            widths[place] = max(widths[place], width(cell))
     return widths
 
 
@@ -164,7 +182,7 @@ def _line(
     padded = []
     for place, cell in enumerate(cells):
         if place not in moved:
-            padded.append(cell.ljust(widths[place]))
+            padded.append(cell + " " * (widths[place] - width(cell)))
     first, *others = padded
     return GAP.join([painted(first, colour), *others]).rstrip()
 
@@ -176,9 +194,12 @@ def _lines_of(
     moved: Collection[int],
 ) -> list[str]:
     lines = [_line(row.cells, widths, moved, row.colour)]
+    told = []
     for place in sorted(moved):
         value = row.cells[place]
         if value != NOTHING:
             heading = columns[place].heading.lower()
-            lines.append(f"{GAP}{heading} {value}")
+            told.append(f"{heading} {value}")
+    if told:
+        lines += folded(", ".join(told), GAP * 2, first=GAP)
     return [*lines, *row.below]

@@ -1,5 +1,6 @@
 """`vti-updown status`: every tunnel of this host, the worst first. It changes nothing."""
 
+import difflib
 import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -18,10 +19,12 @@ from .tunnel_status import Answers, HostStatus, judge, same_problems
 
 CHARON_SECONDS = 3.0
 """How long charon may take. It answers nobody while a hook runs."""
-LOOKS = 4
-"""How often what is wrong is looked at, until two looks have found the same."""
+AGAIN_SECONDS = 1.0
+"""For so long after the first look, what is wrong is looked at again, until two looks agree."""
 BETWEEN_LOOKS = 0.25
 """Seconds. An event takes less, mostly."""
+SIMILAR = 3
+"""As many names as are suggested for one that is not there."""
 ALONE = ("json", "metrics")
 
 
@@ -30,7 +33,6 @@ class Seen(NamedTuple):
 
     host: HostStatus
     survey: Survey
-    expectations: Expectations
     answers: Answers
 
 
@@ -57,13 +59,20 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
 
 
 def _seen(kernel: Kernel, flags: FlagWords) -> Seen:
-    """Looks until two looks have found the same: an event may be at work."""
-    looked = _looked(kernel, flags)
-    for _ in range(LOOKS - 1):
-        if not looked.host.exit_status:
-            break
+    """Looks until two looks have found the same: an event may be at work.
+
+    What charon does not tell is not asked for again.
+    """
+    asked = flags.get("vici") or charons.find().ours
+    answers = ask.ask(asked, CHARON_SECONDS)
+    children = charon_files.of_charons(answers)
+    looked = _looked(kernel, Expectations(flags, answers, children), answers)
+    end = time.monotonic() + AGAIN_SECONDS
+    while looked.host.exit_status and time.monotonic() < end:
         time.sleep(BETWEEN_LOOKS)
-        again = _looked(kernel, flags)
+        if all(answer.is_complete for answer in answers):
+            answers = ask.ask(asked, AGAIN_SECONDS)
+        again = _looked(kernel, Expectations(flags, answers, children), answers)
         is_steady = same_problems(looked.host, again.host)
         looked = again
         if is_steady:
@@ -71,13 +80,15 @@ def _seen(kernel: Kernel, flags: FlagWords) -> Seen:
     return looked
 
 
-def _looked(kernel: Kernel, flags: FlagWords) -> Seen:
-    answers = ask.ask(flags.get("vici") or charons.find().ours, CHARON_SECONDS)
-    expectations = Expectations(flags, answers, charon_files.configured_children())
+def _looked(
+    kernel: Kernel,
+    expectations: Expectations,
+    answers: Answers,
+) -> Seen:
     found = survey(kernel, answers)
     found = found._replace(tunnels=_with_configured(found.tunnels, expectations))
-    host = judge(found, answers, expectations.why)
-    return Seen(host, found, expectations, answers)
+    host = judge(found, answers, expectations.of)
+    return Seen(host, found, answers)
 
 
 def _with_configured(
@@ -85,11 +96,9 @@ def _with_configured(
     expectations: Expectations,
 ) -> tuple[Tunnel, ...]:
     """The tunnels, and what is configured and not there."""
-    there = {shown(tunnel.name) for tunnel in tunnels}
-    more = []
-    for name in expectations.configured:
-        if name not in there:
-            more.append(Tunnel(name, (), (), (), ()))
+    there = {configured for tunnel in tunnels for configured in expectations.of(tunnel)}
+    missing = [each for each in expectations.all if each not in there]
+    more = [Tunnel(shown(each.name), (), (), (), (), only=each) for each in missing]
     return (*tunnels, *more)
 
 
@@ -100,6 +109,13 @@ def _of_names(host: HostStatus, names: Collection[str]) -> HostStatus:
     wanted = {shown(name) for name in names}
     chosen = tuple(each for each in host.tunnels if each.tunnel.name in wanted)
     for name in wanted - {each.tunnel.name for each in chosen}:
-        known = sorted({each.tunnel.name for each in host.tunnels})
-        raise Refusal(f"there is no tunnel {name}", f"known are {', '.join(known) or 'none'}")
+        raise _unknown(name, [each.tunnel.name for each in host.tunnels])
     return host._replace(tunnels=chosen)
+
+
+def _unknown(name: str, known: Sequence[str]) -> Refusal:
+    similar = difflib.get_close_matches(name, set(known), SIMILAR)
+    hint = "vti-updown status lists what there is"
+    if similar:
+        hint = f"write {' or '.join(similar)}"
+    return Refusal(f"there is no tunnel {name}", hint)

@@ -8,6 +8,7 @@ from ..kernel.counters import Counters
 from ..objects.link import Link
 from ..records.references import STANDING, Reference
 from ..vici.ask import Answer
+from .configured import Configured
 from .survey import Part, Sa, Survey, Tunnel, commands_of
 from .tunnel_status import HostStatus, Problem, TunnelStatus
 
@@ -18,17 +19,34 @@ Json = dict[str, Any]
 
 
 def lines(host: HostStatus, seen: Survey, answers: Sequence[Answer]) -> list[str]:
-    """The document, in lines."""
-    document = {
+    """The document, with a line for each tunnel: a host may have thousands."""
+    head = {
         "version": VERSION,
         "exit_status": host.exit_status,
         "problems": [_problem(each) for each in host.problems],
         "notes": list(host.notes),
+        "waiting_events": seen.waiting,
         "charons": [_charon(answer) for answer in answers],
-        "tunnels": [_tunnel(each, seen) for each in host.tunnels],
     }
-    text = json.dumps(document, indent=2)
-    return text.splitlines()
+    printed = [f"{_written(key)}: {_written(value)}," for key, value in head.items()]
+    tunnels = [_written(_tunnel(each, seen)) for each in host.tunnels]
+    last = [f"{tunnel}," for tunnel in tunnels[:-1]] + tunnels[-1:]
+    return ["{", *printed, '"tunnels": [', *last, "]", "}"]
+
+
+def _written(value: object) -> str:
+    return json.dumps(_readable(value))
+
+
+def _readable(value: Any) -> Any:
+    """The same, with texts that each program can read: those of charon may be no UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {key: _readable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    return value
 
 
 def _problem(problem: Problem) -> Json:
@@ -38,7 +56,7 @@ def _problem(problem: Problem) -> Json:
 def _charon(answer: Answer) -> Json:
     return {
         "pid": answer.charon.pid or None,
-        "socket": _text(answer.socket),
+        "socket": answer.socket,
         "version": answer.version,
         "answered": answer.is_complete,
         "trouble": answer.trouble,
@@ -51,7 +69,9 @@ def _tunnel(status: TunnelStatus, seen: Survey) -> Json:
         "name": tunnel.name,
         "level": status.level,
         "sa": status.sa,
+        "meant": status.meant or "plain",
         "expected": status.expected,
+        "configured": [_configured(each) for each in status.configured if each.connection],
         "problems": [_problem(each) for each in status.problems],
         "sas": [_sa(each) for each in tunnel.sas],
         "links": [_link(each, seen) for each in tunnel.links],
@@ -61,16 +81,27 @@ def _tunnel(status: TunnelStatus, seen: Survey) -> Json:
     }
 
 
-def _sa(sa: Sa) -> Json:
-    ike, child = sa
+def _configured(configured: Configured) -> Json:
     return {
-        "ike_name": _text(ike.name),
+        "connection": configured.connection,
+        "child": configured.name,
+        "peers": list(configured.peers),
+        "meant": configured.meant or "plain",
+        "is_loaded": configured.is_loaded,
+        "has_our_hook": configured.has_our_hook,
+    }
+
+
+def _sa(sa: Sa) -> Json:
+    ike, child, _ = sa
+    return {
+        "ike_name": ike.name,
         "ike_unique_id": ike.unique_id,
         "ike_state": ike.state,
         "local": ike.local_host,
         "remote": ike.remote_host,
-        "local_id": _text(ike.local_id),
-        "remote_id": _text(ike.remote_id),
+        "local_id": ike.local_id,
+        "remote_id": ike.remote_id,
         "established_seconds": ike.established,
         "ike_rekey_seconds": ike.rekey_in,
         "unique_id": child.unique_id,
@@ -108,6 +139,7 @@ def _link(part: Part, seen: Survey) -> Json:
         "vrf": link.master,
         "mtu": link.mtu,
         "is_there": part.there is not None,
+        "is_set_down": part.is_set_down,
         "is_borrowed": is_borrowed,
         "counters": _counters(seen.counters.get(part.key)),
     }
@@ -143,10 +175,3 @@ def _reference(reference: Reference) -> Json:
         "virtual_ips": reference.virtual_ips.split(),
         "since": reference.since,
     }
-
-
-def _text(text: str | None) -> str | None:
-    """A text of charon's, which may be no UTF-8, so that each program can read it."""
-    return (
-        None if text is None else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    )

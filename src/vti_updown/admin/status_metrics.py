@@ -67,6 +67,11 @@ def _of_host(
             len(host.problems),
         ),
         _alone("waiting_events", "Events that wait for the records.", seen.waiting),
+        _alone(
+            "exit_status",
+            "0: as wished, 1: something differs, 2: a tunnel is down, 3: not all was seen.",
+            host.exit_status,
+        ),
         _alone("looked_timestamp_seconds", "When this was looked at.", time.time()),
     ]
 
@@ -134,13 +139,27 @@ def _live_sas(each: TunnelStatus) -> int | None:
 
 
 def _labelled(tunnels: Iterable[TunnelStatus]) -> list[tuple[Labels, TunnelStatus]]:
-    """Each tunnel with what tells it apart: one name may be on several links."""
-    labelled: list[tuple[Labels, TunnelStatus]] = []
+    """Each tunnel with what tells it apart: one name may be on several links.
+
+    No labels are there twice, as Prometheus would take none of the file then. The worst one counts,
+    which comes first.
+    """
+    labelled: dict[tuple[str, ...], tuple[Labels, TunnelStatus]] = {}
     for each in tunnels:
-        names = [part.wished.name for part in each.tunnel.links if isinstance(part.wished, Link)]
-        labels = {"tunnel": each.tunnel.name, "link": ",".join(names)}
-        labelled.append((labels, each))
-    return labelled
+        wished = [part.wished for part in each.tunnel.links]
+        names = [link.name for link in wished if isinstance(link, Link)]
+        labels = {
+            "tunnel": each.tunnel.name,
+            "link": ",".join(names),
+            "netns": ",".join(dict.fromkeys(link.netns for link in wished)),
+            "connection": ",".join(_connections(each)),
+        }
+        labelled.setdefault(tuple(labels.values()), (labels, each))
+    return list(labelled.values())
+
+
+def _connections(each: TunnelStatus) -> list[str]:
+    return [_utf8(one.connection) for one in each.configured if one.connection]
 
 
 def _of_links(host: HostStatus, seen: Survey) -> Iterable[Metric]:

@@ -10,6 +10,7 @@ from ..objects.mss import MssClamp
 from ..objects.object import Object
 from ..records.references import STANDING, Reference
 from ..text import shown
+from .configured import TEMPLATE, TRAP
 from .screen import (
     BOLD,
     DIM,
@@ -43,12 +44,12 @@ from .tunnel_status import (
 COLUMNS = (
     Column("STATE"),
     Column("TUNNEL"),
-    Column("LINK", is_movable=True),
-    Column("PEER", is_movable=True),
-    Column("SA UP"),
-    Column("IN"),
-    Column("OUT"),
-    Column("LAST IN"),
+    Column("LINK", moves=2),
+    Column("PEER", moves=1),
+    Column("SA UP", moves=6),
+    Column("IN", moves=4),
+    Column("OUT", moves=3),
+    Column("LAST IN", moves=5),
 )
 INDENT = "  "
 LABEL = 9
@@ -58,6 +59,8 @@ SHOWN_HOLDERS = 5
 SHOWN_SAS = 5
 KIND_WORDS: dict[type[Object], str] = {MssClamp: "mss"}
 """Of those whose class has another name."""
+MEANT = {TRAP: "trap", TEMPLATE: "waits"}
+"""What one is that need not be up: a packet will start it, or a peer."""
 WORDS = {DOWN: "DOWN", DIFFERS: "DIFFERS", UNKNOWN: "UNKNOWN"}
 COLOURS = {DOWN: RED, DIFFERS: YELLOW, UNKNOWN: YELLOW}
 
@@ -121,7 +124,7 @@ def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
         state(status),
         tunnel.name,
         ", ".join(_ifnames(tunnel)) or NOTHING,
-        _peer(tunnel) or NOTHING,
+        _peer(status) or NOTHING,
         _age_of_sas(tunnel),
         received,
         sent,
@@ -154,7 +157,9 @@ def state(status: TunnelStatus) -> str:
     if tunnel.up:
         by_hand = all(each.charon == callers.BY_HAND for each in tunnel.up)
         return "by hand" if by_hand else "set up"
-    return "stands" if tunnel.standing else "down"
+    if tunnel.standing:
+        return "stands"
+    return MEANT.get(status.meant, "down")
 
 
 def _colour(status: TunnelStatus) -> str:
@@ -173,10 +178,15 @@ def _link(part: Part) -> Link:
     return link
 
 
-def _peer(tunnel: Tunnel) -> str:
+def _peer(status: TunnelStatus) -> str:
+    """Who it is with or, if it is with nobody, whom it is for."""
+    tunnel = status.tunnel
     peers = dict.fromkeys(sa.peer for sa in tunnel.sas)
     if not peers:
         peers = dict.fromkeys(reference.peer for reference in tunnel.references)
+    if not peers:
+        configured = [peer for each in status.configured for peer in each.peers]
+        peers = dict.fromkeys(map(shown, configured))
     if len(peers) > 1:
         return f"{len(peers):,} peers"
     return next(iter(peers), "")
@@ -234,6 +244,8 @@ def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
     if status.expected:
         lines += _entry("expected", status.expected)
     lines += _of_sas(status)
+    if tunnel.sas and not tunnel.references:
+        lines += _entry("hook", _hook_in_words(status))
     for part in tunnel.links:
         lines += _entry("link", _link_in_words(part))
         if part.key in seen.counters:
@@ -242,7 +254,7 @@ def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
         lines += _entry("shared", f"with {', '.join(tunnel.others)}")
     for part in tunnel.parts:
         if not isinstance(part.wished, Link):
-            lines += _entry(_kind(part), "; ".join(commands_of(part, tunnel)))
+            lines += _entry(_kind(part), _object_in_words(part, tunnel, seen))
     return lines + _of_holders(tunnel)
 
 
@@ -267,6 +279,16 @@ def _of_sas(status: TunnelStatus) -> list[str]:
     if more > 0:
         lines += _entry("", f"and {more:,} more")
     return lines
+
+
+def _hook_in_words(status: TunnelStatus) -> str:
+    """What is known of the hook of one that the records do not have."""
+    known = {each.has_our_hook for each in status.configured}
+    if True in known:
+        return "vti-updown, which has set nothing up"
+    if known == {False}:
+        return "not vti-updown, which has nothing to do with it"
+    return "vti-updown has set nothing up, and charon's files do not say whether it should"
 
 
 def _selectors(sa: Sa) -> str:
@@ -316,6 +338,10 @@ def _link_in_words(part: Part) -> str:
     if link.local is not None:
         words.append(link.ends)
     words.append(link.tells_packets_apart_by)
+    if part.is_set_down:
+        words.append("set down")
+    elif part.applied is not None and part.there is None:
+        words.append("not there")
     if link.mtu:
         words.append(f"MTU {link.mtu}")
     if link.master:
@@ -336,6 +362,16 @@ def _counters_in_words(counters: Counters) -> str:
     if errors:
         text = f"{text}; errors {errors:,}"
     return text
+
+
+def _object_in_words(part: Part, tunnel: Tunnel, seen: Survey) -> str:
+    """The command that an object stands for, and whether it is there."""
+    command = "; ".join(commands_of(part, tunnel))
+    if part.wished.netns in seen.out_of_sight:
+        return f"{command} (not known)"
+    if part.applied is None:
+        return f"{command} (not set up: somebody else's is in its place)"
+    return command if part.there is not None else f"{command} (gone)"
 
 
 def _kind(part: Part) -> str:

@@ -9,8 +9,10 @@ from contextlib import closing
 
 from .. import processes as callers
 from ..hook.late import adopt_lost
-from ..kernel.counters import Counters
+from ..kernel import namespace
+from ..kernel.counters import Counted, Counters
 from ..kernel.kernel import Kernel
+from ..kernel.namespace import OWN
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
 from ..objects.object import Applied, Object
@@ -21,6 +23,7 @@ from ..records.references import STANDING, Reference
 from ..text import shown
 from ..vici.ask import Answer
 from ..vici.sas import ChildSa, IkeSa
+from .configured import Configured
 
 
 class Sa(NamedTuple):
@@ -28,6 +31,8 @@ class Sa(NamedTuple):
 
     ike: IkeSa
     child: ChildSa
+    charon: str = ""
+    """What the records call its charon. Empty if that is not known."""
 
     @property
     def name(self) -> str:
@@ -50,6 +55,8 @@ class Part(NamedTuple):
     """As it is in the kernel. None if it is gone, or a link that is set down."""
     fault: str = ""
     """What was said when it could not be done. Empty: nothing."""
+    is_set_down: bool = False
+    """Whether it is a link that is there, and set down."""
 
     @property
     def key(self) -> str:
@@ -71,6 +78,10 @@ class Tunnel(NamedTuple):
     """Its live CHILD_SAs, as far as charon tells."""
     others: tuple[str, ...] = ()
     """The names of other connections that have wishes for its links."""
+    failed: int = 0
+    """How many of its ups have set nothing up."""
+    only: Configured | None = None
+    """What it is, if it is configured, and nothing is there."""
 
     @property
     def up(self) -> list[Reference]:
@@ -90,6 +101,8 @@ class Survey(NamedTuple):
     """What the kernel has counted on each link, by the link's key."""
     out_of_sight: Mapping[str, str]
     """Why a namespace cannot be looked into, by its name."""
+    gone_namespaces: frozenset[str]
+    """The names of namespaces that something was put into, and that are no more."""
     leftovers: tuple[Part, ...]
     """What nobody wishes for any more, and could not be taken away yet."""
     waiting: int
@@ -117,11 +130,16 @@ def survey(kernel: Kernel, answers: Answers) -> Survey:
             tunnels=tuple(joined),
             counters=look.counters(),
             out_of_sight=look.out_of_sight(),
+            gone_namespaces=look.gone_namespaces(),
             leftovers=look.leftovers(tunnels),
             waiting=len(LateEvents(kernel.identity()).names()),
             were_lost=were_lost,
             left_alone=tuple(kernel.left_alone()),
         )
+
+
+Place = tuple[str, ...]
+"""A connection's name, and the keys of its links."""
 
 
 class _Look:
@@ -136,11 +154,13 @@ class _Look:
         self._applied = records.applied.of(keys)
         self._faults = records.applied.faults(keys)
         self._there = kernel.there(self._applied)
+        self._counted = self._count()
+        self._name_links()
         self._holders: dict[str, dict[str, None]] = {}
         """The names of the connections that have a wish for each link, by its key."""
 
     def tunnels(self) -> list[Tunnel]:
-        by_tunnel: dict[tuple[str, ...], list[Reference]] = {}
+        by_tunnel: dict[Place, list[Reference]] = {}
         for reference in self._references:
             links = self._links_of(reference)
             by_tunnel.setdefault((reference.connection, *links), []).append(reference)
@@ -148,7 +168,7 @@ class _Look:
                 self._holders.setdefault(key, {})[reference.connection] = None
         return [
             self._tunnel(name, link_keys, references)
-            for (name, *link_keys), references in by_tunnel.items()
+            for (name, *link_keys), references in _joined(by_tunnel).items()
         ]
 
     def _links_of(self, reference: Reference) -> list[str]:
@@ -178,7 +198,11 @@ class _Look:
             parts=tuple(parts),
             sas=(),
             others=tuple(others),
+            failed=sum(self._has_failed(reference) for reference in references),
         )
+
+    def _has_failed(self, reference: Reference) -> bool:
+        return reference.charon != STANDING and reference.number not in self._wishes
 
     def _counts(self, key: str) -> bool:
         """Whether it is wished for at all, as what must come with something else may not be."""
@@ -190,7 +214,14 @@ class _Look:
             applied=self._applied.get(key),
             there=self._there.get(key),
             fault=self._faults.get(key, ""),
+            is_set_down=self._is_set_down(key),
         )
+
+    def _is_set_down(self, key: str) -> bool:
+        was = self._applied.get(key)
+        if was is None or not isinstance(was.object, Link) or key in self._there:
+            return False
+        return not self._kernel.out_of_sight(was.object.netns) and self._kernel.is_there(was)
 
     def leftovers(self, tunnels: Collection[Tunnel]) -> tuple[Part, ...]:
         keys = dict.fromkeys(self._applied)
@@ -200,22 +231,53 @@ class _Look:
         return tuple(self._part(key, self._applied[key].object) for key in keys)
 
     def counters(self) -> dict[str, Counters]:
-        counted: dict[str, Counters] = {}
-        by_netns: dict[str, Mapping[int, Counters]] = {}
+        return {key: link.counters for key, link in self._counted.items()}
+
+    def _count(self) -> dict[str, Counted]:
+        """What is counted on each link that is there, by its key."""
+        counted: dict[str, Counted] = {}
+        by_netns: dict[str, Mapping[int, Counted]] = {}
         for key, was in self._applied.items():
-            if not isinstance(was.object, Link) or was.ifindex is None:
+            if not isinstance(was.object, Link) or was.ifindex is None or key not in self._there:
                 continue
             netns = was.object.netns
             if netns not in by_netns:
                 by_netns[netns] = self._kernel.counters(netns)
-            if was.ifindex in by_netns[netns] and key in self._there:
+            if was.ifindex in by_netns[netns]:
                 counted[key] = by_netns[netns][was.ifindex]
         return counted
 
+    def _name_links(self) -> None:
+        """Each link that is there has the name that it has by now: a user may rename it."""
+        for key, counted in self._counted.items():
+            link = self._there[key]
+            assert isinstance(link, Link)
+            self._there[key] = link._replace(name=counted.name)
+
+    def _namespaces(self) -> set[str]:
+        return {was.object.netns for was in self._applied.values()}
+
     def out_of_sight(self) -> dict[str, str]:
-        namespaces = {was.object.netns for was in self._applied.values()}
-        troubles = {netns: self._kernel.out_of_sight(netns) for netns in namespaces}
+        troubles = {netns: self._kernel.out_of_sight(netns) for netns in self._namespaces()}
         return {netns: why for netns, why in troubles.items() if why}
+
+    def gone_namespaces(self) -> frozenset[str]:
+        names = self._namespaces() - {OWN}
+        return frozenset(name for name in names if not namespace.exists(name))
+
+
+def _joined(by_tunnel: Mapping[Place, list[Reference]]) -> dict[Place, list[Reference]]:
+    """Each that has no link goes with one of its name that has: such as one that failed."""
+    with_link: dict[str, Place] = {}
+    for name, *links in by_tunnel:
+        if links:
+            with_link.setdefault(name, (name, *links))
+    joined: dict[Place, list[Reference]] = {}
+    for place, references in by_tunnel.items():
+        name, *links = place
+        whole = place if links else with_link.get(name, place)
+        joined.setdefault(whole, []).extend(references)
+    return joined
 
 
 def _links_first(part: Part) -> bool:
@@ -238,18 +300,18 @@ def commands_of(part: Part, tunnel: Tunnel) -> list[str]:
 def _with_sas(tunnels: Sequence[Tunnel], answers: Answers) -> list[Tunnel]:
     """The tunnels with their SAs, and those of which charon alone knows."""
     places = _Places(tunnels)
-    sas: dict[int, list[Sa]] = {}
     unknown: dict[str, list[Sa]] = {}
+    unsure: list[Sa] = []
     for answer in answers:
         for sa in _live(answer):
-            place = places.of(sa)
-            if place is None:
-                unknown.setdefault(sa.name, []).append(sa)
-            else:
-                sas.setdefault(place, []).append(sa)
+            if not places.put(sa):
+                unsure.append(sa)
+    for sa in unsure:
+        if not places.put_anywhere(sa):
+            unknown.setdefault(sa.name, []).append(sa)
     joined = []
-    for place, tunnel in enumerate(tunnels):
-        joined.append(tunnel._replace(sas=tuple(sas.get(place, ()))))
+    for tunnel, sas in zip(tunnels, places.sas, strict=True):
+        joined.append(tunnel._replace(sas=tuple(sas)))
     for name, theirs in unknown.items():
         joined.append(Tunnel(name, (), (), (), tuple(theirs)))
     return joined
@@ -260,37 +322,54 @@ def _live(answer: Answer) -> Iterator[Sa]:
     for ike in answer.sas or ():
         for child in ike.children:
             if child.is_live and child.cpu is None:
-                yield Sa(ike, child)
+                yield Sa(ike, child, answer.charon.who)
 
 
 class _Places:
     """Which tunnel an SA is of, by the name and what tells packets apart.
 
     Several tunnels may have both in common, such as road warriors with a VTI each. Of those it is
-    the one that has the unique ID on record, or the endpoints.
+    the one that has the unique ID on record, or the endpoints. Both may have changed since, by a
+    rekey and by MOBIKE. Then it is one that has no other SA.
     """
 
     def __init__(self, tunnels: Sequence[Tunnel]) -> None:
-        self._by_keys: dict[tuple[object, ...], int] = {}
+        self.sas: list[list[Sa]] = [[] for _ in tunnels]
+        """Those of each tunnel."""
+        self._sure: dict[tuple[object, ...], int] = {}
+        self._possible: dict[tuple[object, ...], list[int]] = {}
         for place, tunnel in enumerate(tunnels):
+            for reference in tunnel.up:
+                by_id = (tunnel.name, reference.charon, reference.unique_id)
+                self._sure[by_id] = place
             for part in tunnel.links:
                 link = part.wished
                 assert isinstance(link, Link)
                 apart = _apart_by(link)
-                for reference in tunnel.up:
-                    self._by_keys[tunnel.name, apart, reference.unique_id] = place
-                self._by_keys[tunnel.name, apart, str(link.remote)] = place
-                self._by_keys[tunnel.name, apart] = place
+                self._sure[tunnel.name, apart, str(link.remote)] = place
+                self._possible.setdefault((tunnel.name, apart), []).append(place)
 
-    def of(self, sa: Sa) -> int | None:
-        """The place of its tunnel. None if there is none on record."""
-        child = sa.child
-        for apart in _sas_apart_by(child):
-            for last in ((sa.ike.unique_id,), (sa.ike.remote_host,), ()):
-                place = self._by_keys.get((sa.name, apart, *last))
-                if place is not None:
-                    return place
-        return None
+    def put(self, sa: Sa) -> bool:
+        """Puts an SA to the tunnel that it is surely of, and says whether there is one."""
+        keys: list[tuple[object, ...]] = [(sa.name, sa.charon, sa.ike.unique_id)]
+        for apart in sas_apart_by(sa.child):
+            keys.append((sa.name, apart, sa.ike.remote_host))
+        for key in keys:
+            if key in self._sure:
+                self.sas[self._sure[key]].append(sa)
+                return True
+        return False
+
+    def put_anywhere(self, sa: Sa) -> bool:
+        """Puts an SA to a tunnel that it may be of, and says whether there is one."""
+        for apart in sas_apart_by(sa.child):
+            possible = self._possible.get((sa.name, apart), [])
+            while len(possible) > 1 and self.sas[possible[-1]]:
+                possible.pop()
+            if possible:
+                self.sas[possible[-1]].append(sa)
+                return True
+        return False
 
 
 def _apart_by(link: Link) -> tuple[str, int]:
@@ -300,7 +379,7 @@ def _apart_by(link: Link) -> tuple[str, int]:
     return "mark", link.okey or link.ikey
 
 
-def _sas_apart_by(child: ChildSa) -> list[tuple[str, int]]:
+def sas_apart_by(child: ChildSa) -> list[tuple[str, int]]:
     """What tells the packets of a CHILD_SA apart, in the same words. Empty: nothing does."""
     apart = []
     for if_id in (child.if_id_out, child.if_id_in):

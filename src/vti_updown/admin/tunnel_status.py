@@ -5,13 +5,13 @@ from shlex import quote
 
 from .. import processes as callers
 from ..named_tuple import NamedTuple
-from ..objects.link import Link
 from ..objects.object import Object
 from ..objects.registry import field_names
 from ..records.references import Reference
 from ..text import shown
 from ..vici.ask import Answer
-from .survey import Part, Survey, Tunnel
+from .configured import PLAIN, Configured
+from .survey import Part, Survey, Tunnel, sas_apart_by
 
 AS_WISHED, DIFFERS, UNKNOWN, DOWN = "ok", "differs", "unknown", "down"
 SEVERITY = (AS_WISHED, DIFFERS, UNKNOWN, DOWN)
@@ -19,7 +19,7 @@ SEVERITY = (AS_WISHED, DIFFERS, UNKNOWN, DOWN)
 STATUS = {AS_WISHED: 0, DIFFERS: 1, DOWN: 2, UNKNOWN: 3}
 """The exit status that each gives."""
 REPAIR = "vti-updown repair"
-NOT_COMPARED = ("alias",)
+NOT_COMPARED = ("alias", "name")
 """Fields that a user may change, and nothing goes by."""
 
 
@@ -42,6 +42,14 @@ class TunnelStatus(NamedTuple):
     expected: str
     """Why it should be up, in words. Empty: nobody has said so."""
     problems: tuple[Problem, ...]
+    configured: tuple[Configured, ...] = ()
+    """What it is of, as far as can be told."""
+
+    @property
+    def meant(self) -> str:
+        """How all of it is meant: see `expected`."""
+        kinds = {each.meant for each in self.configured}
+        return kinds.pop() if len(kinds) == 1 else PLAIN
 
     @property
     def level(self) -> str:
@@ -64,24 +72,33 @@ class HostStatus(NamedTuple):
         return STATUS[worst]
 
 
-Why = Callable[[str], str]
-"""Says why a connection should be up, by its name. Empty: nobody has said so."""
+ConfiguredOf = Callable[[Tunnel], Sequence[Configured]]
+"""What a tunnel is of."""
 Answers = Sequence[Answer]
 
 
 def judge(
     seen: Survey,
     answers: Answers,
-    why_expected: Why,
+    configured_of: ConfiguredOf,
 ) -> HostStatus:
     """Judges what was seen."""
+    living = _living(seen.tunnels)
     judged = []
     for tunnel in seen.tunnels:
-        judged.append(_Judge(tunnel, seen, answers, why_expected).status())
+        configured = configured_of(tunnel)
+        judged.append(_Judge(tunnel, seen, answers, configured, living).status())
     judged.sort(key=_worst_first)
     problems = [_of_charon(answer) for answer in answers if answer.trouble]
     problems += _of_host(seen)
-    return HostStatus(tuple(judged), tuple(problems), seen.left_alone)
+    remarks = [f"{answer.charon}: {answer.remark}" for answer in answers if answer.remark]
+    return HostStatus(tuple(judged), tuple(problems), (*remarks, *seen.left_alone))
+
+
+def _living(tunnels: Sequence[Tunnel]) -> dict[str, bool | None]:
+    """Whether each charon that has called lives. None: it cannot be seen from here."""
+    called = {reference.charon for tunnel in tunnels for reference in tunnel.up}
+    return {charon: callers.alive(charon) for charon in called}
 
 
 def _worst_first(status: TunnelStatus) -> tuple[int, str]:
@@ -89,7 +106,11 @@ def _worst_first(status: TunnelStatus) -> tuple[int, str]:
 
 
 def _of_charon(answer: Answer) -> Problem:
-    return Problem(UNKNOWN, answer.trouble, "status goes by the kernel and the records")
+    what = f"{answer.charon}: {answer.trouble}"
+    remedy = "look again when it has ended"
+    if not answer.hooks:
+        remedy = "see whether its plugin vici runs: swanctl --stats"
+    return Problem(UNKNOWN, what, remedy)
 
 
 def _of_host(seen: Survey) -> list[Problem]:
@@ -101,7 +122,7 @@ def _of_host(seen: Survey) -> list[Problem]:
         what = "the records were lost, so who has what is not known"
         problems.append(Problem(DIFFERS, what, REPAIR))
     for why in seen.out_of_sight.values():
-        problems.append(Problem(UNKNOWN, why, "be root"))
+        problems.append(Problem(UNKNOWN, why, "run it as root, in the host's PID namespace"))
     for left in seen.leftovers:
         what = f"{left.wished.label} is left over, and nobody wishes for it"
         if left.fault:
@@ -118,19 +139,43 @@ class _Judge:
         tunnel: Tunnel,
         seen: Survey,
         answers: Answers,
-        why_expected: Why,
+        configured: Sequence[Configured],
+        living: Mapping[str, bool | None],
     ) -> None:
         self._tunnel = tunnel
         self._seen = seen
         self._answers = answers
-        self._expected = why_expected(tunnel.name)
-        self._alive = [each for each in tunnel.up if callers.alive(each.charon) is not False]
+        self._configured = configured
+        self._living = living
+        self._callers = {each.charon for each in tunnel.up}
 
     def status(self) -> TunnelStatus:
         """A charon that is gone leaves all as it was, so nothing else counts of what it had."""
         left = self._left_by_charon()
         problems = [*self._of_sa(), *(left or self._of_parts())]
-        return TunnelStatus(self._tunnel, self._sa(), self._expected, tuple(problems))
+        return TunnelStatus(
+            tunnel=self._tunnel,
+            sa=self._sa(),
+            expected=self._expected(),
+            problems=tuple(problems),
+            configured=tuple(self._configured),
+        )
+
+    def _expected(self) -> str:
+        reasons = [each.expected for each in self._configured if each.expected]
+        return reasons[0] if reasons else ""
+
+    def _start(self) -> str:
+        """The command that starts it."""
+        expected = [each for each in self._configured if each.expected]
+        first, *_ = expected or self._configured or [Configured(self._tunnel.name)]
+        return first.start
+
+    def _start_anew(self) -> str:
+        stop = f"swanctl --terminate --child {quote(self._tunnel.name)}"
+        return f"see its error in charon's log, then: {stop}; {self._start()}"
+
+    # Its SA
 
     def _sa(self) -> str:
         if self._tunnel.sas:
@@ -141,41 +186,68 @@ class _Judge:
         """Whether every charon that may have an SA of it has told all of its own."""
         if not all(answer.is_complete for answer in self._answers):
             return False
-        told = {answer.charon.who for answer in self._answers}
+        return not self._silent_callers()
+
+    def _silent_callers(self) -> set[str]:
+        """The charons that have called the hook for it, are not known to be gone, and told nothing.
+
+        An event by hand has no charon.
+        """
+        told = {answer.charon.who for answer in self._answers if answer.is_complete}
         if "" in told:
-            return True  # Which charon listens on a socket that was named cannot be seen.
-        callers_of_it = {each.charon for each in self._alive} - {callers.BY_HAND}
-        return callers_of_it <= told
+            return set()  # Which charon listens on a socket that was named cannot be seen.
+        may_live = {each for each in self._callers if self._living.get(each) is not False}
+        return may_live - told - {callers.BY_HAND}
 
     def _of_sa(self) -> list[Problem]:
-        """What is wrong if it is down. An event by hand has no SA."""
-        if self._sa() == "unknown":
+        """What is wrong with its SA. An event by hand has none."""
+        sa = self._sa()
+        if sa == "unknown":
             return self._of_unknown()
-        if self._sa() == "up":
-            return []
-        name = quote(self._tunnel.name)
-        if self._expected:
-            what = f"it is down and should be up: {self._expected}"
-            return [Problem(DOWN, what, f"swanctl --initiate --child {name}")]
-        if any(each.charon != callers.BY_HAND for each in self._alive):
+        if sa == "up":
+            return self._of_hook()
+        if self._expected():
+            what = f"it is down and should be up: {self._expected()}"
+            return [Problem(DOWN, what, self._start())]
+        if any(self._living.get(each) for each in self._callers - {callers.BY_HAND}):
             what = "it is on record as up, and charon has no such CHILD_SA"
-            return [Problem(DIFFERS, what, f"swanctl --initiate --child {name}")]
+            return [Problem(DIFFERS, what, self._start())]
         return []
 
     def _of_unknown(self) -> list[Problem]:
         """Why it is not known whether it is up, unless a charon has said why it does not tell."""
-        if any(answer.trouble for answer in self._answers):
+        silent = sorted(self._silent_callers())
+        if any(answer.trouble for answer in self._answers) or not silent:
             return []
-        silent = [each.charon for each in self._alive if each.charon != callers.BY_HAND]
         pid, _, _ = silent[0].partition("@")
         what = f"charon (PID {shown(pid)}) has it, and cannot be asked from here"
         return [Problem(UNKNOWN, what, "name its VICI socket: --vici SOCKET")]
 
+    def _of_hook(self) -> list[Problem]:
+        """What is wrong if it is up, and the hook has set nothing up for it.
+
+        Another hook's tunnels are none of ours.
+        """
+        tunnel = self._tunnel
+        if tunnel.failed:
+            what = "the hook failed when it came up, so nothing is set up for that"
+            return [Problem(DIFFERS, what, self._start_anew())]
+        if tunnel.references or not any(each.has_our_hook for each in self._configured):
+            return []
+        if not any(sas_apart_by(sa.child) for sa in tunnel.sas):
+            what = "its CHILD_SA has neither mark nor if_id, so its hook sets no link up"
+            remedy = "give it an if_id or a mark, or leave vti-updown out of its updown line"
+            return [Problem(DIFFERS, what, remedy)]
+        what = "it is up, and its hook has set nothing up"
+        return [Problem(DIFFERS, what, self._start_anew())]
+
+    # What it had, and has
+
     def _left_by_charon(self) -> list[Problem]:
-        gone = [each for each in self._tunnel.up if callers.alive(each.charon) is False]
+        gone = sorted(each for each in self._callers if self._living.get(each) is False)
         if not gone:
             return []
-        pid, _, _ = gone[0].charon.partition("@")
+        pid, _, _ = gone[0].partition("@")
         what = f"charon (PID {shown(pid)}) is gone, and what it had is still there"
         return [Problem(DIFFERS, what, "vti-updown flush --stale")]
 
@@ -184,7 +256,13 @@ class _Judge:
         lost = {part.key for part in self._tunnel.links if part.applied and not part.there}
         problems: dict[str, Problem] = {}
         for part in self._tunnel.parts:
-            if part.wished.netns in self._seen.out_of_sight:
+            netns = part.wished.netns
+            if netns in self._seen.out_of_sight:
+                continue
+            if netns in self._seen.gone_namespaces:
+                what = f"the network namespace {shown(netns)} is gone, with all that was in it"
+                remedy = f"ip netns add {quote(netns)}, then: {REPAIR}"
+                problems[what] = Problem(DIFFERS, what, remedy)
                 continue
             if part.key not in lost and part.wished.link_key in lost:
                 continue
@@ -204,23 +282,23 @@ def difference_of(part: Part) -> str:
         return ""
     label = part.wished.label
     if part.there is None:
-        is_link = isinstance(part.wished, Link)
-        return f"{label} is gone, or set down" if is_link else f"{label} is gone"
+        return f"{label} is set down" if part.is_set_down else f"{label} is gone"
     if not was.sure:
         return f"{label} is in doubt: an event died at it"
     changed = _changed_fields(was.object, part.there)
     if not changed:
         return ""
-    return f"{label} is changed: {', '.join(changed)}"
+    return f"{label} differs: {', '.join(changed)}"
 
 
 def _changed_fields(was: Object, there: Object) -> list[str]:
-    """`FIELD is THERE and was WAS` for each field that differs."""
+    """`FIELD is THERE, not WAS` for each field that differs."""
     changed = []
     for field in field_names(type(was)):
         before, now = getattr(was, field), getattr(there, field)
+        words = field.replace("_", " ")
         if before != now and field not in NOT_COMPARED:
-            changed.append(f"{field} is {shown(now)} and was {shown(before)}")
+            changed.append(f"{words} is {shown(now)}, not {shown(before)}")
     return changed
 
 
@@ -232,8 +310,9 @@ def same_problems(one: HostStatus, other: HostStatus) -> bool:
 def _found(status: HostStatus) -> Mapping[object, Collection[Problem]]:
     found: dict[object, Collection[Problem]] = {"": status.problems}
     for each in status.tunnels:
-        numbers = tuple(reference.number for reference in each.tunnel.references)
-        found[each.tunnel.name, numbers] = each.problems
+        keys = tuple(part.key for part in each.tunnel.links)
+        connections = tuple(one.connection for one in each.configured)
+        found[each.tunnel.name, keys, connections] = each.problems
     return found
 
 

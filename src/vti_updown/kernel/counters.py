@@ -10,7 +10,7 @@ from .namespace import Namespace
 
 IFINFOMSG, IFINFOMSG_END = struct.Struct("=16xBxHiII"), 32
 """Behind the header: the family, the type, the ifindex, the flags and what has changed."""
-IFLA_STATS64 = 23
+IFLA_IFNAME, IFLA_STATS64 = 3, 23
 
 
 class Counters(NamedTuple):
@@ -26,11 +26,18 @@ class Counters(NamedTuple):
     tx_dropped: int
 
 
+class Counted(NamedTuple):
+    """A link as it is there."""
+
+    name: str
+    counters: Counters
+
+
 STATS64 = struct.Struct(f"={len(Counters._fields)}Q")
 
 
-def counters(namespace: Namespace) -> dict[int, Counters]:
-    """The counters of each link of a namespace, by its ifindex.
+def counters(namespace: Namespace) -> dict[int, Counted]:
+    """The name and the counters of each link of a namespace, by its ifindex.
 
     Only they are decoded: a host may have thousands of links. Raises OSError where there is no such
     namespace.
@@ -38,7 +45,10 @@ def counters(namespace: Namespace) -> dict[int, Counters]:
     counted = {}
     for data in namespace.raw_dump(RTM_GETLINK, ifinfmsg()):
         _, _, ifindex, _, _ = IFINFOMSG.unpack_from(data)
-        stats = attributes_of(data, IFINFOMSG_END).get(IFLA_STATS64)
+        attributes = attributes_of(data, IFINFOMSG_END)
+        name = attributes.get(IFLA_IFNAME, b"").rstrip(b"\0")
+        stats = attributes.get(IFLA_STATS64)
         if stats is not None:
-            counted[ifindex] = Counters(*STATS64.unpack_from(stats))
+            there = Counters(*STATS64.unpack_from(stats))
+            counted[ifindex] = Counted(name.decode("utf-8", "replace"), there)
     return counted

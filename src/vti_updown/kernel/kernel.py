@@ -16,7 +16,7 @@ from .observe import Observe
 
 TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
-    from .counters import Counters
+    from .counters import Counted
 
 
 class Kernel:
@@ -155,7 +155,7 @@ class Kernel:
             return refusal.message
         return ""
 
-    def counters(self, netns: str) -> "dict[int, Counters]":
+    def counters(self, netns: str) -> "dict[int, Counted]":
         """What is counted on each link of a namespace, by its ifindex."""
         from .counters import counters  # no event needs it
 
