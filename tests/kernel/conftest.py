@@ -16,8 +16,8 @@ import pytest
 from support.events import environment
 from support.host import Host
 from vti_updown import cli
-from vti_updown.admin import cli as people
 from vti_updown import processes as process
+from vti_updown.admin import cli as people
 
 LAN = """
 link set lo up

@@ -1,8 +1,6 @@
 """`vti-updown status` on a real kernel: what it shows, and that it changes nothing."""
 
-import json
 
-import pytest
 
 from vti_updown.admin.screen import COLUMNS
 

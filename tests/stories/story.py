@@ -27,6 +27,7 @@ from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
 from vti_updown.admin import charon_files, status, survey
 from vti_updown.admin import session as admin_session
+from vti_updown.admin.charon_files import ConfiguredChild
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import rehearse as hook_rehearse
 from vti_updown.hook import run as hook_run
@@ -47,8 +48,8 @@ from vti_updown.records.records import Records
 from vti_updown.records.storage import HeldError
 from vti_updown.text import Refusal
 from vti_updown.vici.ask import Answer
-from vti_updown.vici.charons import Charon, Charons
-from vti_updown.vici.sas import ChildSa, Connection, IkeSa
+from vti_updown.vici.charons import Charon, Charons, Hook
+from vti_updown.vici.sas import ChildSa, Connection, ConnectionChild, IkeSa
 
 FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
@@ -118,6 +119,8 @@ class Host:
         self.devices: dict[int, Device] = {}
         self.bound_to_gone: set[str] = set()
         """Links that are bound to a device that was taken away since, and came back."""
+        self.set_down: set[str] = set()
+        """Links that a user has set down."""
         self.out_of_sight: dict[str, str] = {}
         """Why a namespace cannot be looked into, by its name."""
         self.newest = 1
@@ -269,7 +272,12 @@ class PaperKernel:
         return [key for key, was in applied.items() if self.objects.get(key) != was.object]
 
     def there(self, applied: Mapping[str, Applied]) -> dict[str, Object]:
-        there = {key: self.objects[key] for key in applied if key in self.objects}
+        there = {}
+        for key in applied.keys() & self.objects.keys():
+            each = self.objects[key]
+            is_down = isinstance(each, Link) and each.name in self.host.set_down
+            if not is_down and not self.out_of_sight(each.netns):
+                there[key] = each
         for key, was in applied.items():
             if was.borrowed and was.ifindex in self.host.devices:
                 there[key] = was.object
@@ -458,6 +466,35 @@ def child_sa(name: str, number: int, selector: str = "10.2.0.0/16", **fields: ob
     return ChildSa(**told)  # type: ignore[arg-type]
 
 
+def connection(name: str, peer: str, *children: str) -> Connection:
+    """A connection that charon has loaded, with the names of its CHILD_SAs."""
+    return Connection(
+        name=name,
+        version="IKEv2",
+        local_addrs=["192.168.0.1"],
+        remote_addrs=[peer],
+        local_ids=["moon"],
+        remote_ids=[name],
+        children=[
+            ConnectionChild(child, "TUNNEL", ["10.1.0.0/16"], ["10.2.0.0/16"], None, None)
+            for child in children
+        ],
+    )
+
+
+def in_file(name: str, line: int, action: str = "", **fields: object) -> ConfiguredChild:
+    """A CHILD_SA of swanctl.conf, with vti-updown as its hook."""
+    told: dict[str, object] = {
+        "connection": name,
+        "updown": "/usr/local/sbin/vti-updown",
+        "start": action == "start",
+        "trap": action == "trap",
+        **fields,
+    }
+    where = f"/etc/swanctl/swanctl.conf:{line}"
+    return ConfiguredChild(name=name, where=where, **told)  # type: ignore[arg-type]
+
+
 def _in_memory() -> sqlite3.Connection:
     return sqlite3.connect(":memory:", isolation_level=None)
 
@@ -475,8 +512,8 @@ class Story:
         self._capture = capture
         self._charon = "1@1"
         """Who calls; empty by hand."""
-        self._living = ""
-        """A charon that lives, though it is not the one who calls."""
+        self._living: set[str] = set()
+        """Charons that live, though they are not the one who calls."""
         self._unseen: set[str] = set()
         """The charons of which nobody can tell whether they live."""
         self._kernel = PaperKernel(self.host)
@@ -490,6 +527,8 @@ class Story:
         """What charons tell by VICI; see `tells`."""
         self.children: list[charon_files.ConfiguredChild] = []
         """What charon's files say."""
+        self.asked: list[object] = []
+        """The charons that were asked last."""
         self.done: list[str] = []
         """The commands that the last command for people stood for, and what came between."""
         self.settings("")
@@ -503,7 +542,7 @@ class Story:
         patch.setattr(status, "Kernel", lambda: self._kernel)
         patch.setattr(status, "BETWEEN_LOOKS", 0)
         patch.setattr(status.charons, "find", lambda: Charons([], []))
-        patch.setattr(status.ask, "ask", lambda _charons, _seconds: list(self.answers))
+        patch.setattr(status.ask, "ask", self._ask)
         patch.setattr(charon_files, "of_charons", lambda _answers: list(self.children))
         patch.setattr(survey, "copied", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
@@ -522,7 +561,7 @@ class Story:
     def _alive(self, who: str) -> bool | None:
         if who in self._unseen:
             return None
-        return who in ("", self._charon, self._living)
+        return who in ("", self._charon, *self._living)
 
     def _late_events(self, namespace: str) -> LateEvents:
         return LateEvents(namespace, str(self._folder / "records"))
@@ -652,6 +691,10 @@ class Story:
         assert not self.done, "status took steps"
         return told
 
+    def _ask(self, charons: Iterable[object], _seconds: float) -> list[Answer]:
+        self.asked = list(charons)
+        return list(self.answers)
+
     def _dumped(self) -> list[str]:
         return list(self._records.iterdump())
 
@@ -662,6 +705,8 @@ class Story:
         *sas: IkeSa,
         connections: Sequence[Connection] = (),
         trouble: str = "",
+        hooks: Sequence[Hook] = (),
+        **fields: object,
     ) -> None:
         """From now on charon tells of these SAs, or says why it does not."""
         pid = int(self._charon.partition("@")[0] or 0)
@@ -673,17 +718,32 @@ class Story:
             connections=list(connections),
             sas=list(sas),
             is_complete=not trouble,
-            hooks=[],
+            hooks=list(hooks),
             trouble=trouble,
             remark="",
         )
-        self.answers.append(answer)
+        self.answers.append(answer._replace(**fields))
 
     # What happens to the host
 
     def lose_link(self, name: str) -> None:
         """Somebody deletes a link."""
         self._kernel.lose_link(name)
+
+    def set_down(self, name: str) -> None:
+        """Somebody sets a link down."""
+        self.host.set_down.add(name)
+
+    def rename(self, name: str, new: str) -> None:
+        """Somebody gives a link another name."""
+        device = self.host.find(name)
+        assert device is not None
+        self.host.devices[device.ifindex] = device._replace(name=new)
+
+    def change(self, key: str, **fields: object) -> None:
+        """Somebody changes fields of what has this key."""
+        there = self._kernel.objects[key]
+        self._kernel.objects[key] = there._replace(**fields)  # type: ignore[attr-defined]
 
     def lose_namespace(self, name: str) -> None:
         """A network namespace goes, and all in it."""
@@ -706,6 +766,11 @@ class Story:
         """charon is killed and started again. It calls no hook for what was up."""
         pid = int(self._charon.partition("@")[0]) + 1
         self._charon = f"{pid}@{pid}"
+
+    def another_charon(self, charon: str) -> None:
+        """Another charon calls from now on, while the first one goes on."""
+        self._living.add(self._charon)
+        self._charon = charon
 
     def lose_sight_of_charon(self) -> None:
         """What comes now is done in a container with PIDs of its own, or on another one's host."""
@@ -752,9 +817,11 @@ class Story:
 
     def rehearse(self, verb: str, **changed: object) -> str:
         """What a person sees who gives the event by hand with `--dry-run`, with all comments."""
-        self._living, self._charon = self._charon, ""
+        charon, self._charon = self._charon, ""
+        self._living.add(charon)
         lines, status = self._call(["--dry-run"], environment(verb, **changed))
-        self._living, self._charon = "", self._living
+        self._charon = charon
+        self._living.remove(charon)
         return "\n".join([*lines, *_ended(status)])
 
     def event_alone(self, verb: str, **changed: object) -> str:

@@ -1,6 +1,7 @@
 """Every command for people with every flag there is, in front of its name and behind it."""
 
 import itertools
+import json
 from collections.abc import Callable
 
 import pytest
@@ -24,8 +25,11 @@ STANDS = """
 ONE_CALL = {
     "check-config": ["check-config", "--config", FILE],
     "prepare": ["prepare", "--config", FILE],
+    "status": ["status", "--config", FILE],
 }
 """The words of a call, where that is not the name alone."""
+TWICE = {"config": ["--config=other.toml"], "vici": ["--vici=/run/charon.vici"]}
+"""A flag that has a value. The last one may be given several times."""
 FRONT, BEHIND = "in front", "behind"
 PAIRS = list(itertools.product(COMMANDS.values(), EVERY_FLAG, (FRONT, BEHIND)))
 
@@ -73,16 +77,18 @@ def obeys_dry_run(story: Story, command: Command, place: str) -> None:
     assert story.left() == before
     assert story.command(*placed(call, ["--dry-run"], place)) == foretold, "the records changed"
     assert story.command(*call) == foretold
-    assert story.left() != before or command.name == "check-config"
+    assert story.left() != before or command.name in ("check-config", "status")
 
 
 def obeys_config(story: Story, command: Command, place: str) -> None:
     """The file that it names is the one that is read."""
     story.settings(STANDS.format(name="other"), file="other.toml")
     told = story.command(*placed([command.name], ["--config", "other.toml"], place))
-    assert {"check-config": "[connection.other]", "prepare": "vti-updown other"}[
-        command.name
-    ] in told
+    assert {
+        "check-config": "[connection.other]",
+        "prepare": "vti-updown other",
+        "status": "down   other",
+    }[command.name] in told
 
 
 def obeys_stale(story: Story, command: Command, place: str) -> None:
@@ -106,6 +112,24 @@ def obeys_force(story: Story, command: Command, place: str) -> None:
     assert story.left() == []
 
 
+def obeys_json(story: Story, command: Command, place: str) -> None:
+    """It is a document for programs."""
+    told = story.command(*placed(call_of(command), ["--json"], place))
+    assert json.loads(told)["tunnels"] == []
+
+
+def obeys_metrics(story: Story, command: Command, place: str) -> None:
+    """It is what Prometheus reads."""
+    told = story.command(*placed(call_of(command), ["--metrics"], place))
+    assert "\nvti_updown_exit_status 0\n" in told
+
+
+def obeys_vici(story: Story, command: Command, place: str) -> None:
+    """The charon behind that socket is asked."""
+    story.command(*placed(call_of(command), ["--vici", "/run/other.vici"], place))
+    assert story.asked == ["/run/other.vici"]
+
+
 def obeys_version(story: Story, command: Command, place: str) -> None:
     with_work(story, command)
     before = story.left()
@@ -127,6 +151,9 @@ OBEYED: dict[str, Callable[[Story, Command, str], None]] = {
     "config": obeys_config,
     "stale": obeys_stale,
     "force": obeys_force,
+    "json": obeys_json,
+    "metrics": obeys_metrics,
+    "vici": obeys_vici,
     "version": obeys_version,
     "help": obeys_help,
 }
@@ -147,7 +174,8 @@ def test_a_command_obeys_or_refuses_a_flag(
     before = story.left()
     told = story.command(*placed(call_of(command), words_of(flag), place))
     assert told.startswith(f"error: --{flag.name} goes with ")
-    assert told.endswith(f", not with {command.name}; leave it out\nexit status: 2")
+    status = command.failed_status or 2
+    assert told.endswith(f", not with {command.name}; leave it out\nexit status: {status}")
     assert story.left() == before
 
 
@@ -160,11 +188,11 @@ def test_a_flag_that_is_given_twice_means_the_same_everywhere(
     with_work(story, command)
     for flag in command.flags:
         once, twice = places
-        with_value = flag == "config"
-        words = [f"--{flag}=other.toml"] if with_value else [f"--{flag}"]
+        words = TWICE.get(flag, [f"--{flag}"])
         told = story.command(*placed(placed([command.name], words, once), words, twice))
-        if with_value:
-            assert told == "error: --config is given twice; leave one out\nexit status: 2"
+        if flag == "config":
+            status = command.failed_status or 2
+            assert told == f"error: --config is given twice; leave one out\nexit status: {status}"
         else:
             assert not told.startswith("error: ")
 

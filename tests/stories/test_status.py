@@ -1,6 +1,5 @@
 """What `vti-updown status` shows, and what it says of what is wrong."""
 
-from vti_updown.admin.screen import COLUMNS
 
 from .story import PLUTO_MARK, SITE, Story, child_sa, ike_sa
 

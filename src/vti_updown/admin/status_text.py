@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from .. import processes as callers
 from ..kernel.counters import Counters
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
@@ -56,7 +55,8 @@ LABEL = 9
 """The width of what a line of the details begins with."""
 SHOWN_HOLDERS = 5
 """As many of those who hold a link as are shown: there may be hundreds."""
-SHOWN_SAS = 5
+SHOWN_SAS = 3
+SHOWN_OBJECTS = 20
 KIND_WORDS: dict[type[Object], str] = {MssClamp: "mss"}
 """Of those whose class has another name."""
 MEANT = {TRAP: "trap", TEMPLATE: "waits"}
@@ -91,7 +91,7 @@ def _of_host(host: HostStatus) -> list[str]:
     lines: list[str] = []
     for problem in host.problems:
         lines += folded(f"{WORDS[problem.level]} {problem.what}", INDENT, "")
-        lines += folded(problem.remedy, INDENT)
+        lines += folded(f"mend it: {problem.remedy}", INDENT * 2, INDENT)
     for note in host.notes:
         lines += folded(note, INDENT, "")
     return lines
@@ -107,7 +107,7 @@ def _summary(host: HostStatus) -> str:
         DOWN: "down that should be up",
         UNKNOWN: "not known",
         DIFFERS: "not as set up",
-        AS_WISHED: "as wished",
+        AS_WISHED: "as wished, as far as is known" if host.problems else "as wished",
     }
     parts = [f"{count:,} {words[level]}" for level, count in counts.items() if count]
     return f"{counted(len(host.tunnels), 'tunnel')}: {', '.join(parts)}"
@@ -154,9 +154,10 @@ def state(status: TunnelStatus) -> str:
         return WORDS[status.level]
     if tunnel.sas:
         return "up"
+    if status.sa == "unknown":
+        return "not told"
     if tunnel.up:
-        by_hand = all(each.charon == callers.BY_HAND for each in tunnel.up)
-        return "by hand" if by_hand else "set up"
+        return "by hand"
     if tunnel.standing:
         return "stands"
     return MEANT.get(status.meant, "down")
@@ -252,10 +253,19 @@ def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
             lines += _entry("", _counters_in_words(seen.counters[part.key]))
     if tunnel.others:
         lines += _entry("shared", f"with {', '.join(tunnel.others)}")
-    for part in tunnel.parts:
-        if not isinstance(part.wished, Link):
-            lines += _entry(_kind(part), _object_in_words(part, tunnel, seen))
-    return lines + _of_holders(tunnel)
+    return [*lines, *_of_objects(tunnel, seen), *_of_holders(tunnel)]
+
+
+def _of_objects(tunnel: Tunnel, seen: Survey) -> list[str]:
+    lines: list[str] = []
+    objects = [part for part in tunnel.parts if not isinstance(part.wished, Link)]
+    for part in objects[:SHOWN_OBJECTS]:
+        lines += _entry(_kind(part), _object_in_words(part, tunnel, seen))
+    return lines + _more(len(objects) - SHOWN_OBJECTS)
+
+
+def _more(count: int) -> list[str]:
+    return _entry("", f"and {count:,} more") if count > 0 else []
 
 
 def _entry(label: str, text: str) -> list[str]:
@@ -275,10 +285,7 @@ def _of_sas(status: TunnelStatus) -> list[str]:
         lines += _entry("SA", _sa_in_words(sa))
         lines += _entry("", _selectors(sa))
         lines += _entry("data", _data_in_words(sa))
-    more = len(tunnel.sas) - SHOWN_SAS
-    if more > 0:
-        lines += _entry("", f"and {more:,} more")
-    return lines
+    return lines + _more(len(tunnel.sas) - SHOWN_SAS)
 
 
 def _hook_in_words(status: TunnelStatus) -> str:
@@ -370,7 +377,7 @@ def _object_in_words(part: Part, tunnel: Tunnel, seen: Survey) -> str:
     if part.wished.netns in seen.out_of_sight:
         return f"{command} (not known)"
     if part.applied is None:
-        return f"{command} (not set up: somebody else's is in its place)"
+        return f"{command} (not set up by us)"
     return command if part.there is not None else f"{command} (gone)"
 
 
@@ -383,10 +390,7 @@ def _of_holders(tunnel: Tunnel) -> list[str]:
     lines: list[str] = []
     for reference in tunnel.references[:SHOWN_HOLDERS]:
         lines += _entry("held by", _holder(reference))
-    more = len(tunnel.references) - SHOWN_HOLDERS
-    if more > 0:
-        lines += _entry("", f"and {more:,} more")
-    return lines
+    return lines + _more(len(tunnel.references) - SHOWN_HOLDERS)
 
 
 def _holder(reference: Reference) -> str:

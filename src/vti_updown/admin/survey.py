@@ -18,12 +18,18 @@ from ..objects.link import Link
 from ..objects.object import Applied, Object
 from ..objects.registry import Step, commands
 from ..records.late import LateEvents
+from ..records.matching import ADOPTED
 from ..records.records import Records, copied
 from ..records.references import STANDING, Reference
 from ..text import shown
 from ..vici.ask import Answer
 from ..vici.sas import ChildSa, IkeSa
 from .configured import Configured
+
+ALIAS = "vti-updown "
+"""What the alias of our links begins with, before the connection's name."""
+NAMELESS = "?"
+"""The name of what is on no link, if its records were lost."""
 
 
 class Sa(NamedTuple):
@@ -162,10 +168,11 @@ class _Look:
     def tunnels(self) -> list[Tunnel]:
         by_tunnel: dict[Place, list[Reference]] = {}
         for reference in self._references:
+            name = _name_of(reference)
             links = self._links_of(reference)
-            by_tunnel.setdefault((reference.connection, *links), []).append(reference)
+            by_tunnel.setdefault((name, *links), []).append(reference)
             for key in links:
-                self._holders.setdefault(key, {})[reference.connection] = None
+                self._holders.setdefault(key, {})[name] = None
         return [
             self._tunnel(name, link_keys, references)
             for (name, *link_keys), references in _joined(by_tunnel).items()
@@ -264,6 +271,13 @@ class _Look:
     def gone_namespaces(self) -> frozenset[str]:
         names = self._namespaces() - {OWN}
         return frozenset(name for name in names if not namespace.exists(name))
+
+
+def _name_of(reference: Reference) -> str:
+    """The connection's name. Of what was adopted, the alias of its link has it."""
+    if reference.identity == ADOPTED:
+        return shown(reference.connection.removeprefix(ALIAS)) or NAMELESS
+    return reference.connection
 
 
 def _joined(by_tunnel: Mapping[Place, list[Reference]]) -> dict[Place, list[Reference]]:

@@ -7,6 +7,7 @@ from .. import processes as callers
 from ..named_tuple import NamedTuple
 from ..objects.object import Object
 from ..objects.registry import field_names
+from ..records.matching import ADOPTED
 from ..records.references import Reference
 from ..text import shown
 from ..vici.ask import Answer
@@ -209,7 +210,7 @@ class _Judge:
         if self._expected():
             what = f"it is down and should be up: {self._expected()}"
             return [Problem(DOWN, what, self._start())]
-        if any(self._living.get(each) for each in self._callers - {callers.BY_HAND}):
+        if self._callers - {callers.BY_HAND}:
             what = "it is on record as up, and charon has no such CHILD_SA"
             return [Problem(DIFFERS, what, self._start())]
         return []
@@ -318,6 +319,8 @@ def _found(status: HostStatus) -> Mapping[object, Collection[Problem]]:
 
 def holder_in_words(reference: Reference) -> str:
     """Who holds it: `charon 1234, IKE_SA 4`, or `by hand`."""
+    if reference.identity == ADOPTED:
+        return "nobody on record"
     if reference.charon == callers.BY_HAND:
         return "by hand"
     pid, _, _ = reference.charon.partition("@")

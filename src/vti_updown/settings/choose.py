@@ -74,6 +74,8 @@ class SettingsOfNames:
 
     def __init__(self, flags: FlagWords) -> None:
         """Reads the file. Raises SettingsError where it cannot be read."""
+        self._layers: dict[int, Sourced] = {}
+        """What was read of a section: it is asked for again and again."""
         self._exact: dict[str, list[Section]] = {}
         self._patterns: list[Section] = []
         for section in read_sections(chosen_file(flags), raise_error):
@@ -97,7 +99,12 @@ class SettingsOfNames:
         found = [each for each in self._patterns if _is_like(name, _wanted_name(each))]
         found += self._exact.get(name, [])
         found.sort(key=_specificity)
-        return merged(map(_layer, found)).get(key)
+        return merged(map(self._layer, found)).get(key)
+
+    def _layer(self, section: Section) -> Sourced:
+        if id(section) not in self._layers:
+            self._layers[id(section)] = _layer(section)
+        return self._layers[id(section)]
 
 
 def _wanted_name(section: Section) -> str:
