@@ -86,7 +86,7 @@ def drifted(story: Story) -> str:
     story.lose_routes()
     story.change("vti 192.168.0.1 192.168.0.2", mtu=1300)
     story.set_down("vti2")
-    story.lose_link("xfrm1")
+    story.lose_link("xfrm42")
     star = child_sa("star", 3, if_id_in=42, if_id_out=42, **NO_MARKS)
     story.tells(GW, PLUTO_SA, ike_sa("star", 3, "192.168.0.3", star))
     return story.status()

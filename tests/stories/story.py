@@ -18,11 +18,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from support.events import environment
+from support.schema import checked
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
 from vti_updown.admin import charon_files, status, survey
@@ -486,6 +487,7 @@ def in_file(name: str, line: int, action: str = "", **fields: object) -> Configu
     """A CHILD_SA of swanctl.conf, with vti-updown as its hook."""
     told: dict[str, object] = {
         "connection": name,
+        "peers": ("192.168.0.2",),
         "updown": "/usr/local/sbin/vti-updown",
         "start": action == "start",
         "trap": action == "trap",
@@ -527,6 +529,8 @@ class Story:
         """What charons tell by VICI; see `tells`."""
         self.children: list[charon_files.ConfiguredChild] = []
         """What charon's files say."""
+        self.on_asked: Callable[[], object] = lambda: None
+        """What happens when charon is asked."""
         self.asked: list[object] = []
         """The charons that were asked last."""
         self.done: list[str] = []
@@ -662,6 +666,12 @@ class Story:
     def repair(self) -> str:
         return self.command("repair")
 
+    def put_back(self) -> None:
+        """An event puts back what somebody took away."""
+        records = self._snapshot("")
+        for key, was in records.applied.of(records.every_key()).items():
+            self._kernel.objects[key] = was.object
+
     def flush(self, *flags: str) -> str:
         return self.command("flush", *flags)
 
@@ -691,8 +701,16 @@ class Story:
         assert not self.done, "status took steps"
         return told
 
+    def document(self, *words: str) -> dict[str, Any]:
+        """What `vti-updown status --json` prints, which is as its schema says."""
+        told, _, status = self.status("--json", *words).partition("\nexit status: ")
+        found = checked(told)
+        assert found["exit_status"] == int(status or 0)
+        return found
+
     def _ask(self, charons: Iterable[object], _seconds: float) -> list[Answer]:
         self.asked = list(charons)
+        self.on_asked()
         return list(self.answers)
 
     def _dumped(self) -> list[str]:

@@ -40,6 +40,16 @@ def test_a_screen_of_the_docs_is_what_is_shown(story: Story, screen: Screen) -> 
     assert there == wanted, "run: make screens"
 
 
+@pytest.mark.parametrize("screen", SCREENS, ids=[screen.name for screen in SCREENS])
+def test_programs_are_told_of_each_state(story: Story, screen: Screen) -> None:
+    """The document is as its schema says, and no metric is there twice."""
+    screen.play(story)
+    assert story.document()["tunnels"]
+    lines = story.status("--metrics").splitlines()
+    samples = [line.rpartition(" ")[0] for line in lines if line.startswith("vti_updown_")]
+    assert len(samples) == len(set(samples)), samples
+
+
 def test_the_page_has_no_other_screens() -> None:
     """One that nobody makes would lie some day."""
     assert PAGE.read_text().count("<!-- screen ") == 2 * len(SCREENS)

@@ -28,6 +28,8 @@ DEPTH = 10
 """How deep files may include each other, and sections may refer to each other."""
 NESTING = 20
 """How deep sections may stand in each other. Those of a CHILD_SA are three deep."""
+OTHERS = 50
+"""As many sections as one of ipsec.conf may take over by `also`, one from the other."""
 STARTER = "starter"
 """The process that reads ipsec.conf, and starts a charon. No other charon has that file."""
 HOOK = "vti-updown"
@@ -126,13 +128,14 @@ class _Files:
             handle = os.open(within(self._root, path), flags)
         except (OSError, ValueError):
             return ""
-        with open(handle, encoding="utf-8", errors="surrogateescape") as file:
-            try:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    return ""
-                return file.read(FILE_BYTES)
-            except OSError:
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return ""
+            return os.read(handle, FILE_BYTES).decode("utf-8", "surrogateescape")
+        except OSError:
+            return ""
+        finally:
+            os.close(handle)
 
     def included(self, pattern: str, path: str) -> list[str]:
         """The files that `include` names: a pattern, from the folder of the file that includes."""
@@ -355,7 +358,7 @@ class _Words:
             self._place = token.end()
 
     def line_at(self, place: int) -> int:
-        """The number of the line of a place. Each must be behind the one that was asked for last."""
+        """The number of the line of a place, which is not before the last one asked for."""
         line, before = self._counted
         line += self._text.count("\n", before, place)
         self._counted = (line, place)
@@ -491,7 +494,7 @@ class _Ipsec:
         """A section, and those that it names: what it names first counts before what that names."""
         found: dict[str, Mapping[str, str]] = {}
         waiting = [name]
-        while waiting:
+        while waiting and len(found) < OTHERS:
             next_name = waiting.pop()
             if next_name in found or next_name not in self.sections:
                 continue

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
 from ..named_tuple import NamedTuple
-from ..text import shown
+from ..text import ELLIPSIS, shown
 
 COLUMNS = 80
 """No line is longer, so that nothing wraps on a terminal."""
@@ -16,6 +16,8 @@ RED, YELLOW, GREEN, DIM, BOLD = "31", "33", "32", "2", "1"
 NOTHING = "-"
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB")
 THOUSAND = 1000
+LONGEST = 1 << 20
+"""As many characters of a text as are shown."""
 UNITS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 """Their length in seconds, the longest first."""
 
@@ -47,10 +49,10 @@ def amount(size: int, gap: str = " ") -> str:
     """Bytes as `1.2 MB`, in powers of 1,000."""
     value = float(size)
     left = list(UNITS)
-    while value >= THOUSAND and len(left) > 1:
+    while round(value) >= THOUSAND and len(left) > 1:
         value /= THOUSAND
         del left[0]
-    is_short = len(left) < len(UNITS) and value < THOUSAND / 10
+    is_short = len(left) < len(UNITS) and round(value, 1) < THOUSAND / 10
     digits = 1 if is_short else 0
     return f"{value:.{digits}f}{gap}{left[0]}"
 
@@ -102,6 +104,16 @@ def width(text: str) -> int:
     return columns
 
 
+def fitted(text: str, columns: int) -> str:
+    """A text that takes at most so many columns: without its end if need be."""
+    if width(text) <= columns:
+        return text
+    kept = text
+    while width(kept) >= columns:
+        kept = kept[:-1]
+    return kept + ELLIPSIS
+
+
 def folded(text: str, indent: str, first: str | None = None) -> list[str]:
     """The text in lines of at most COLUMNS characters, broken between words.
 
@@ -111,7 +123,7 @@ def folded(text: str, indent: str, first: str | None = None) -> list[str]:
     lines: list[str] = []
     line = indent if first is None else first
     is_empty = True
-    for word in shown(text, len(text) + 1).split(" "):
+    for word in shown(text, LONGEST).split(" "):
         longer = f"{line}{word}" if is_empty else f"{line} {word}"
         if is_empty or width(longer) <= COLUMNS:
             line = longer

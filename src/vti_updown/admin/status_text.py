@@ -24,6 +24,7 @@ from .screen import (
     brief_duration,
     counted,
     duration,
+    fitted,
     folded,
     painted,
     table,
@@ -53,6 +54,8 @@ COLUMNS = (
 INDENT = "  "
 LABEL = 9
 """The width of what a line of the details begins with."""
+NAME = 40
+"""As many columns as a connection's name takes."""
 SHOWN_HOLDERS = 5
 """As many of those who hold a link as are shown: there may be hundreds."""
 SHOWN_SAS = 3
@@ -122,7 +125,7 @@ def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
         sent = brief_amount(traffic.sent)
     cells = (
         state(status),
-        tunnel.name,
+        fitted(tunnel.name, NAME),
         ", ".join(_ifnames(tunnel)) or NOTHING,
         _peer(status) or NOTHING,
         _age_of_sas(tunnel),
