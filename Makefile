@@ -25,6 +25,7 @@ test: unit ## all tests; boots a virtual machine where this kernel has no VTI (r
 		--and python3 tools/run.py strongswan -m "not slow" tests/strongswan
 
 test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
+	$(LAB) alone
 	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tools/run.py unit $(UNIT)
 	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tools/run.py oldest tests/kernel/test_hook.py tests/kernel/test_upkeep.py
 	$(LAB) beside
@@ -47,7 +48,11 @@ recipes: ## writes docs/recipes.md, which lists the recipes, what tests them, an
 settings: ## writes the tables of docs/settings.md from the table of settings
 	$(PYTHON) tools/settings_page.py
 
+screens: ## writes the screens of docs/status.md from the stories that make them
+	VTI_UPDOWN_WRITE=1 $(LAB) tools python3 -m pytest -q -p no:cacheprovider tests/stories/test_screens.py
+
 unit: ## the tests that need neither root nor a kernel with VTI
+	$(LAB) alone
 	$(LAB) tools python3 tools/run.py unit $(UNIT)
 
 lint: ## ruff, mypy --strict, and mypy over the tests
@@ -93,4 +98,4 @@ clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-all test-recipes watch recipes settings unit lint density mutants bench bench-vm shell install uninstall clean
+.PHONY: help demo test test-all test-recipes watch recipes settings screens unit lint density mutants bench bench-vm shell install uninstall clean

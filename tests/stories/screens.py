@@ -8,7 +8,18 @@ from typing import NamedTuple
 
 from vti_updown.vici.charons import Charon, Hook
 
-from .story import PLUTO, PLUTO_MARK, SITE, XFRM, Story, child_sa, connection, ike_sa, in_file
+from .story import (
+    PLUTO,
+    PLUTO_MARK,
+    SITE,
+    XFRM,
+    Changes,
+    Story,
+    child_sa,
+    connection,
+    ike_sa,
+    in_file,
+)
 
 HOME = "192.168.0.2"
 STANDS = """
@@ -28,7 +39,7 @@ PLUTO_SA = ike_sa(
     child_sa("pluto", 2, "10.9.0.0/16", mark_in=(3, 7), mark_out=(3, 7), last_in=None),
     age=44,
 )
-NO_MARKS = {"mark_in": None, "mark_out": None}
+NO_MARKS: Changes = {"mark_in": None, "mark_out": None}
 
 
 class Screen(NamedTuple):
@@ -87,7 +98,7 @@ def drifted(story: Story) -> str:
     story.change("vti 192.168.0.1 192.168.0.2", mtu=1300)
     story.set_down("vti2")
     story.lose_link("xfrm42")
-    star = child_sa("star", 3, if_id_in=42, if_id_out=42, **NO_MARKS)
+    star = child_sa("star", 3, "10.2.0.0/16", if_id_in=42, if_id_out=42, **NO_MARKS)
     story.tells(GW, PLUTO_SA, ike_sa("star", 3, "192.168.0.3", star))
     return story.status()
 
@@ -207,7 +218,7 @@ def not_ours(story: Story) -> str:
     story.tells(
         ike_sa("other", 1, HOME, child_sa("other", 1)),
         ike_sa("failed", 2, "192.168.0.3", child_sa("failed", 2)),
-        ike_sa("policy", 3, "192.168.0.4", child_sa("policy", 3, **NO_MARKS)),
+        ike_sa("policy", 3, "192.168.0.4", child_sa("policy", 3, "10.2.0.0/16", **NO_MARKS)),
         connections=loaded,
     )
     return story.status()

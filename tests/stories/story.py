@@ -740,7 +740,7 @@ class Story:
             trouble=trouble,
             remark="",
         )
-        self.answers.append(answer._replace(**fields))
+        self.answers.append(answer._replace(**fields))  # type: ignore[arg-type]
 
     # What happens to the host
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from support.promtool import promtool
 from vti_updown.admin.screen import COLUMNS, width
 
 from .screens import SCREENS, Screen
@@ -45,7 +46,9 @@ def test_programs_are_told_of_each_state(story: Story, screen: Screen) -> None:
     """The document is as its schema says, and no metric is there twice."""
     screen.play(story)
     assert story.document()["tunnels"]
-    lines = story.status("--metrics").splitlines()
+    told, _, _ = story.status("--metrics").partition("exit status: ")
+    promtool("check", "metrics", text=told.rstrip() + "\n")
+    lines = told.splitlines()
     samples = [line.rpartition(" ")[0] for line in lines if line.startswith("vti_updown_")]
     assert len(samples) == len(set(samples)), samples
 

@@ -167,7 +167,11 @@ def test_a_unique_mark_that_changed_loses_no_sa(story: Story) -> None:
 def test_two_if_ids_are_one_tunnel_on_two_links(story: Story) -> None:
     """It has one CHILD_SA."""
     story.up(**{**SITE, **XFRM, "IF_ID_IN": 42, "IF_ID_OUT": 43})
-    story.tells(ike_sa("home", 1, HOME, child_sa("gw", 1, if_id_in=42, if_id_out=43, **NO_MARKS)))
+    story.tells(
+        ike_sa(
+            "home", 1, HOME, child_sa("gw", 1, "10.2.0.0/16", if_id_in=42, if_id_out=43, **NO_MARKS)
+        )
+    )
     (tunnel,) = story.document()["tunnels"]
     assert sorted(link["if_id"] for link in tunnel["links"]) == [42, 43]
     assert len(tunnel["sas"]) == 1
