@@ -31,6 +31,7 @@ test: unit ## all tests; boots a virtual machine where this kernel has no VTI (r
 		--and python3 tools/run.py strongswan -m "not slow" tests/strongswan
 
 test-all: ## make test, and every slow scenario and the long searches; within an hour (root)
+	$(LAB) alone
 	VTI_UPDOWN_LIVES=200000 $(LAB) tools python3 tools/run.py unit $(UNIT)
 	VTI_UPDOWN_OLDEST=1 $(LAB) run python3 tools/run.py oldest tests/kernel/test_hook.py tests/kernel/test_upkeep.py
 	$(LAB) beside
@@ -59,7 +60,11 @@ man: ## writes docs/vti-updown.8, the manual page, from the tables of settings a
 completions: ## writes completions/ for bash, zsh and fish from the same tables
 	$(PYTHON) tools/completions.py
 
+screens: ## writes the screens of docs/status.md from the stories that make them
+	VTI_UPDOWN_WRITE=1 $(LAB) tools python3 -m pytest -q -p no:cacheprovider tests/stories/test_screens.py
+
 unit: ## the tests that need neither root nor a kernel with VTI
+	$(LAB) alone
 	$(LAB) tools python3 tools/run.py unit $(UNIT)
 
 lint: ## ruff, mypy --strict, and mypy over the tests
@@ -118,4 +123,4 @@ clean: ## takes away what tests and builds left in this folder
 	rm -rf build dist .lab .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-all test-recipes watch recipes settings man completions shared unit lint density mutants bench bench-vm shell install uninstall clean
+.PHONY: help demo test test-all test-recipes watch recipes settings man completions screens shared unit lint density mutants bench bench-vm shell install uninstall clean

@@ -19,16 +19,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from support.events import environment
+from support.schema import checked
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
-from vti_updown.admin import event_sources, updown_line
+from vti_updown.admin import charon_files, event_sources, status, survey, updown_line
 from vti_updown.admin import history as admin_history
 from vti_updown.admin import session as admin_session
+from vti_updown.admin.charon_files import ConfiguredChild
 from vti_updown.admin.live import Live
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import rehearse as hook_rehearse
@@ -36,6 +38,7 @@ from vti_updown.hook import run as hook_run
 from vti_updown.hook import user_command
 from vti_updown.kernel import namespace
 from vti_updown.kernel.apply import KernelError
+from vti_updown.kernel.counters import Counted, Counters
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
 from vti_updown.objects.mss import MssClamp
@@ -48,6 +51,9 @@ from vti_updown.records.late import LateEvents
 from vti_updown.records.records import Records
 from vti_updown.records.storage import HeldError
 from vti_updown.text import Refusal
+from vti_updown.vici.ask import Answer
+from vti_updown.vici.charons import Charon, Charons, Hook
+from vti_updown.vici.sas import ChildSa, Connection, ConnectionChild, IkeSa
 
 FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
@@ -119,6 +125,10 @@ class Host:
         self.devices: dict[int, Device] = {}
         self.bound_to_gone: set[str] = set()
         """Links that are bound to a device that was taken away since, and came back."""
+        self.set_down: set[str] = set()
+        """Links that a user has set down."""
+        self.out_of_sight: dict[str, str] = {}
+        """Why a namespace cannot be looked into, by its name."""
         self.newest = 1
 
     def add_link(self, name: str) -> None:
@@ -285,6 +295,41 @@ class PaperKernel:
     def astray(self, applied: Mapping[str, Applied]) -> list[str]:
         return [key for key, was in applied.items() if self.objects.get(key) != was.object]
 
+    def there(self, applied: Mapping[str, Applied]) -> dict[str, Object]:
+        there = {}
+        for key in applied.keys() & self.objects.keys():
+            each = self.objects[key]
+            is_down = isinstance(each, Link) and each.name in self.host.set_down
+            if not is_down and not self.out_of_sight(each.netns):
+                there[key] = each
+        for key, was in applied.items():
+            if was.borrowed and was.ifindex in self.host.devices:
+                there[key] = was.object
+        return there
+
+    def out_of_sight(self, netns: str) -> str:
+        return self.host.out_of_sight.get(netns, "")
+
+    def counters(self, netns: str) -> dict[int, Counted]:
+        """The first link has carried most."""
+        counted = {}
+        for device in self.host.devices.values():
+            if device.netns == netns:
+                share = 4_000_000 // device.ifindex
+                packets = share // 600
+                numbers = Counters(
+                    rx_packets=packets,
+                    tx_packets=packets // 2,
+                    rx_bytes=share,
+                    tx_bytes=share // 8,
+                    rx_errors=0,
+                    tx_errors=0,
+                    rx_dropped=0,
+                    tx_dropped=0,
+                )
+                counted[device.ifindex] = Counted(device.name, numbers)
+        return counted
+
     def _index(self, each: Object) -> int | None:
         device = self.host.find(each.name, each.netns) if isinstance(each, Link) else None
         return None if device is None else device.ifindex
@@ -393,6 +438,88 @@ class PaperKernel:
             }
 
 
+def ike_sa(name: str, number: int, peer: str, *children: ChildSa, age: int = 11520) -> IkeSa:
+    """An IKE_SA as charon tells of it. Its age is in seconds."""
+    return IkeSa(
+        name=name,
+        unique_id=number,
+        version=2,
+        state="ESTABLISHED",
+        local_host="192.168.0.1",
+        local_port=4500,
+        remote_host=peer,
+        remote_port=4500,
+        local_id="moon",
+        remote_id=name,
+        remote_xauth_or_eap_id=None,
+        local_vips=[],
+        remote_vips=[],
+        established=age,
+        rekey_in=14400 - age,
+        reauth_in=None,
+        tasks=[],
+        children=list(children),
+    )
+
+
+def child_sa(name: str, number: int, selector: str = "10.2.0.0/16", **fields: object) -> ChildSa:
+    """A CHILD_SA as charon tells of it, with mark 2 unless `fields` say otherwise."""
+    told: dict[str, object] = {
+        **dict.fromkeys(ChildSa._fields),
+        "name": name,
+        "unique_id": number,
+        "reqid": number,
+        "state": "INSTALLED",
+        "mode": "TUNNEL",
+        "protocol": "ESP",
+        "encap": False,
+        "mark_in": (2, 0xFFFFFFFF),
+        "mark_out": (2, 0xFFFFFFFF),
+        "bytes_in": 8400,
+        "bytes_out": 16800,
+        "packets_in": 100,
+        "packets_out": 200,
+        "last_in": 3,
+        "last_out": 1,
+        "installed": 2520,
+        "rekey_in": 780,
+        "local_ts": ["10.1.0.0/16"],
+        "remote_ts": [selector],
+        **fields,
+    }
+    return ChildSa(**told)  # type: ignore[arg-type]
+
+
+def connection(name: str, peer: str, *children: str) -> Connection:
+    """A connection that charon has loaded, with the names of its CHILD_SAs."""
+    return Connection(
+        name=name,
+        version="IKEv2",
+        local_addrs=["192.168.0.1"],
+        remote_addrs=[peer],
+        local_ids=["moon"],
+        remote_ids=[name],
+        children=[
+            ConnectionChild(child, "TUNNEL", ["10.1.0.0/16"], ["10.2.0.0/16"], None, None)
+            for child in children
+        ],
+    )
+
+
+def in_file(name: str, line: int, action: str = "", **fields: object) -> ConfiguredChild:
+    """A CHILD_SA of swanctl.conf, with vti-updown as its hook."""
+    told: dict[str, object] = {
+        "connection": name,
+        "peers": ("192.168.0.2",),
+        "updown": "/usr/local/sbin/vti-updown",
+        "start": action == "start",
+        "trap": action == "trap",
+        **fields,
+    }
+    where = f"/etc/swanctl/swanctl.conf:{line}"
+    return ConfiguredChild(name=name, where=where, **told)  # type: ignore[arg-type]
+
+
 def _in_memory() -> sqlite3.Connection:
     return sqlite3.connect(":memory:", isolation_level=None)
 
@@ -410,8 +537,8 @@ class Story:
         self._capture = capture
         self._charon = "1@1"
         """Who calls; empty by hand."""
-        self._living = ""
-        """A charon that lives, though it is not the one who calls."""
+        self._living: set[str] = set()
+        """Charons that live, though they are not the one who calls."""
         self._unseen: set[str] = set()
         """The charons of which nobody can tell whether they live."""
         self._kernel = PaperKernel(self.host)
@@ -423,6 +550,14 @@ class Story:
         self._turn = 0
         self.live = Live([], "", "", [])
         """What charons tell by VICI of the connection that is asked for."""
+        self.answers: list[Answer] = []
+        """What charons tell by VICI; see `tells`."""
+        self.children: list[charon_files.ConfiguredChild] = []
+        """What charon's files say."""
+        self.on_asked: Callable[[], object] = lambda: None
+        """What happens when charon is asked."""
+        self.asked: list[object] = []
+        """The charons that were asked last."""
         self.done: list[str] = []
         """The commands that the last command for people stood for, and what came between."""
         self.settings("")
@@ -433,12 +568,18 @@ class Story:
         for module in (hook_run, hook_rehearse, admin_session, admin_history):
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "snapshot", self._snapshot)
+        patch.setattr(status, "Kernel", lambda: self._kernel)
+        patch.setattr(status, "BETWEEN_LOOKS", 0)
+        patch.setattr(status.charons, "find", lambda: Charons([], []))
+        patch.setattr(status.ask, "ask", self._ask)
+        patch.setattr(charon_files, "of_charons", lambda _answers: list(self.children))
+        patch.setattr(survey, "copied", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
         patch.setattr(event_sources, "live", lambda *_: self.live)
         patch.setattr(updown_line, "SWANCTL", "swanctl.conf")
         patch.setattr(updown_line, "IPSEC", "ipsec.conf")
         patch.setattr(hook_late, "opened", self._opened)
-        for module in (hook_rehearse, hook_late, admin_history):
+        for module in (hook_rehearse, hook_late, admin_history, survey):
             patch.setattr(module, "LateEvents", self._late_events)
         patch.setattr(processes, "charon", lambda: self._charon)
         patch.setattr(
@@ -452,7 +593,7 @@ class Story:
     def _alive(self, who: str) -> bool | None:
         if who in self._unseen:
             return None
-        return who in ("", self._charon, self._living)
+        return who in ("", self._charon, *self._living)
 
     def _late_events(self, namespace: str) -> LateEvents:
         return LateEvents(namespace, str(self._folder / "records"))
@@ -553,6 +694,12 @@ class Story:
     def repair(self) -> str:
         return self.command("repair")
 
+    def put_back(self) -> None:
+        """An event puts back what somebody took away."""
+        records = self._snapshot("")
+        for key, was in records.applied.of(records.every_key()).items():
+            self._kernel.objects[key] = was.object
+
     def flush(self, *flags: str) -> str:
         return self.command("flush", *flags)
 
@@ -574,11 +721,75 @@ class Story:
         self._kernel.surprised = False
         return "\n".join([*self._capture.readouterr().out.splitlines(), *_ended(status)])
 
+    def status(self, *words: str) -> str:
+        """What `vti-updown status` prints, with the story's settings. It changes nothing."""
+        before = self._kernel.objects.copy(), self._dumped()
+        told = self.command("status", "--config", FILE, *words)
+        assert (self._kernel.objects, self._dumped()) == before, "status changed something"
+        assert not self.done, "status took steps"
+        return told
+
+    def document(self, *words: str) -> dict[str, Any]:
+        """What `vti-updown status --json` prints, which is as its schema says."""
+        told, _, status = self.status("--json", *words).partition("\nexit status: ")
+        found = checked(told)
+        assert found["exit_status"] == int(status or 0)
+        return found
+
+    def _ask(self, charons: Iterable[object], _seconds: float) -> list[Answer]:
+        self.asked = list(charons)
+        self.on_asked()
+        return list(self.answers)
+
+    def _dumped(self) -> list[str]:
+        return list(self._records.iterdump())
+
+    # What charon tells
+
+    def tells(
+        self,
+        *sas: IkeSa,
+        connections: Sequence[Connection] = (),
+        trouble: str = "",
+        hooks: Sequence[Hook] = (),
+        **fields: object,
+    ) -> None:
+        """From now on charon tells of these SAs, or says why it does not."""
+        pid = int(self._charon.partition("@")[0] or 0)
+        answer = Answer(
+            charon=Charon(pid, "charon", self._charon, "4026531840", ()),
+            socket="/run/charon.vici",
+            version="5.9.8",
+            plugins=["updown", "vici"],
+            connections=list(connections),
+            sas=list(sas),
+            is_complete=not trouble,
+            hooks=list(hooks),
+            trouble=trouble,
+            remark="",
+        )
+        self.answers.append(answer._replace(**fields))  # type: ignore[arg-type]
+
     # What happens to the host
 
     def lose_link(self, name: str) -> None:
         """Somebody deletes a link."""
         self._kernel.lose_link(name)
+
+    def set_down(self, name: str) -> None:
+        """Somebody sets a link down."""
+        self.host.set_down.add(name)
+
+    def rename(self, name: str, new: str) -> None:
+        """Somebody gives a link another name."""
+        device = self.host.find(name)
+        assert device is not None
+        self.host.devices[device.ifindex] = device._replace(name=new)
+
+    def change(self, key: str, **fields: object) -> None:
+        """Somebody changes fields of what has this key."""
+        there = self._kernel.objects[key]
+        self._kernel.objects[key] = there._replace(**fields)  # type: ignore[attr-defined]
 
     def lose_namespace(self, name: str) -> None:
         """A network namespace goes, and all in it."""
@@ -601,6 +812,11 @@ class Story:
         """charon is killed and started again. It calls no hook for what was up."""
         pid = int(self._charon.partition("@")[0]) + 1
         self._charon = f"{pid}@{pid}"
+
+    def another_charon(self, charon: str) -> None:
+        """Another charon calls from now on, while the first one goes on."""
+        self._living.add(self._charon)
+        self._charon = charon
 
     def lose_sight_of_charon(self) -> None:
         """What comes now is done in a container with PIDs of its own, or on another one's host."""
@@ -670,9 +886,11 @@ class Story:
 
     def rehearse(self, verb: str, **changed: object) -> str:
         """What a person sees who gives the event by hand with `--dry-run`, with all comments."""
-        self._living, self._charon = self._charon, ""
+        charon, self._charon = self._charon, ""
+        self._living.add(charon)
         lines, status = self._call(["--dry-run"], environment(verb, **changed))
-        self._living, self._charon = "", self._living
+        self._charon = charon
+        self._living.remove(charon)
         return "\n".join([*lines, *_ended(status)])
 
     def event_alone(self, verb: str, **changed: object) -> str:

@@ -29,6 +29,7 @@ ONE_CALL = {
     "check-config": ["check-config", "--config", FILE],
     "explain": ["explain", "--config", FILE, "--event", EVENT],
     "prepare": ["prepare", "--config", FILE],
+    "status": ["status", "--config", FILE],
 }
 """The words of a call, where that is not the name alone."""
 FRONT, BEHIND = "in front", "behind"
@@ -85,7 +86,7 @@ def obeys_dry_run(story: Story, command: Command, place: str) -> None:
     assert story.left() == before
     assert story.command(*placed(call, ["--dry-run"], place)) == foretold, "the records changed"
     assert story.command(*call) == foretold
-    assert story.left() != before or command.name in ("check-config", "explain")
+    assert story.left() != before or command.name in ("check-config", "explain", "status")
 
 
 def obeys_config(story: Story, command: Command, place: str) -> None:
@@ -96,7 +97,8 @@ def obeys_config(story: Story, command: Command, place: str) -> None:
         save_event({"CONNECTION": "other"})
         call += ["--event", EVENT]
     told = story.command(*placed(call, ["--config", "other.toml"], place))
-    shown = {"prepare": "vti-updown other"}.get(command.name, "[connection.other]")
+    known = {"prepare": "vti-updown other", "status": "down   other"}
+    shown = known.get(command.name, "[connection.other]")
     assert shown in told
 
 
@@ -151,6 +153,18 @@ def obeys_force(story: Story, command: Command, place: str) -> None:
     assert story.left() == []
 
 
+def obeys_metrics(story: Story, command: Command, place: str) -> None:
+    """It is what Prometheus reads."""
+    told = story.command(*placed(call_of(command), ["--metrics"], place))
+    assert "\nvti_updown_exit_status 0\n" in told
+
+
+def obeys_vici(story: Story, command: Command, place: str) -> None:
+    """The charon behind that socket is asked."""
+    story.command(*placed(call_of(command), ["--vici", "/run/other.vici"], place))
+    assert story.asked == ["/run/other.vici"]
+
+
 def obeys_version(story: Story, command: Command, place: str) -> None:
     with_work(story, command)
     before = story.left()
@@ -195,6 +209,8 @@ OBEYED: dict[str, Callable[[Story, Command, str], None]] = {
     "force": obeys_force,
     "json": obeys_json,
     "charon-log": obeys_charon_log,
+    "metrics": obeys_metrics,
+    "vici": obeys_vici,
     "version": obeys_version,
     "help": obeys_help,
 }
@@ -215,7 +231,8 @@ def test_a_command_obeys_or_refuses_a_flag(
     before = story.left()
     told = story.command(*placed(call_of(command), words_of(flag), place))
     assert told.startswith(f"error: --{flag.name} goes with ")
-    assert told.endswith(f", not with {command.name}; leave it out\nexit status: 2")
+    status = command.failed_status or 2
+    assert told.endswith(f", not with {command.name}; leave it out\nexit status: {status}")
     assert story.left() == before
 
 
@@ -233,7 +250,8 @@ def test_a_flag_that_is_given_twice_means_the_same_everywhere(
         call = call_of(command)[:1]
         told = story.command(*placed(placed(call, words, once), words, twice))
         if flag.metavar and not flag.many:
-            assert told == f"error: --{name} is given twice; leave one out\nexit status: 2"
+            status = command.failed_status or 2
+            assert told == f"error: --{name} is given twice; leave one out\nexit status: {status}"
         elif command.name == "explain":
             assert "is given twice" not in told
         else:

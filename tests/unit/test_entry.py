@@ -13,8 +13,9 @@ from vti_updown import cli
 from vti_updown.admin import cli as people
 from vti_updown.admin.commands import COMMANDS, EVERY_FLAG, FLAGS_OF_COMMANDS, command_line
 from vti_updown.objects import mss
+from vti_updown.output import error_lines
 from vti_updown.settings.table import FLAGS, read_flags
-from vti_updown.text import said
+from vti_updown.text import Refusal
 
 
 @pytest.fixture
@@ -127,10 +128,10 @@ def test_an_unknown_command_is_an_error_and_no_event(capfd, monkeypatch):
             f"known are {', '.join(COMMANDS)}; an event takes flags only",
         ),
     ):
+        refusal = Refusal(f"unknown command {word}", hint)
         monkeypatch.setattr(sys, "argv", ["vti-updown", "--route", "10.2.0.0/16", word])
         assert cli.main() == 2
-        lines = said("error: ", f"unknown command {word}", hint)
-        assert capfd.readouterr().out.splitlines() == lines
+        assert capfd.readouterr().out.splitlines() == error_lines(refusal, {})
 
 
 def test_a_flag_of_commands_is_no_flag_of_an_event(capfd):

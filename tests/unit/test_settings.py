@@ -144,6 +144,7 @@ FORMS = [
     ("ike_mark", "119", ["--ike-mark", "119"], 119),
     ("ike_mark", '"0x77"', ["--ike-mark", "0x77"], 0x77),
     ("when_down", '"block"', ["--when-down", "block"], "block"),
+    ("expect", '"up"', ["--expect", "up"], "up"),
     ("up", '"a; b"', ["--up", "a; b"], "a; b"),
     ("up", f'"{"x" * 131071}"', ["--up", "x" * 131071], "x" * 131071),
     ("down", "'''\na\nb'''", ["--down", "a\nb"], "a\nb"),

@@ -222,7 +222,15 @@ def run(words: Sequence[str]) -> int:
     except click.Abort:
         return INTERRUPTED
     say(error_lines(refusal, {}))
-    return refusal.status
+    return _failed_status(words) or refusal.status
+
+
+def _failed_status(words: Sequence[str]) -> int:
+    """The exit status that a command has for all that it cannot do. 0: none of its own."""
+    name = command_line(words).command
+    if name not in COMMANDS:
+        return 0
+    return COMMANDS[name].failed_status
 
 
 def _status(words: Sequence[str]) -> int:

@@ -40,6 +40,8 @@ class Command(NamedTuple):
     """What its words are: all CONNECTIONS that are known, those of the settings that can be
     PREPARED, or those that something is STANDING for.
     """
+    failed_status: int = 0
+    """The exit status if it cannot be done, whatever the reason. 0: the one of the reason."""
 
     @property
     def summary(self) -> str:
@@ -83,6 +85,13 @@ def _history(call: Call) -> Outcome:
 
     (log_file,) = call.flags.get("charon-log", [None])
     return history(call.connections, log_file, "json" in call.flags)
+
+
+def _status(call: Call) -> Outcome:
+    """It changes nothing, so its dry run is itself."""
+    from .status import status
+
+    return status(call.connections, call.flags)
 
 
 def _check_config(call: Call) -> Outcome:
@@ -177,6 +186,17 @@ COMMANDS = {
             flags=("dry-run",),
             run=_repair,
         ),
+        Command(
+            name="status",
+            help="Show every tunnel of this host, the worst first: what is configured, what charon"
+            " has, what the kernel has, and what mends it. With NAME, all of these. The exit"
+            " status is 0 if all is as wished, 1 if something differs, 2 if a tunnel is down that"
+            " should be up, and 3 if it could not look.",
+            flags=("json", "metrics", "vici", "config", "dry-run"),
+            run=_status,
+            argument="NAME",
+            failed_status=3,
+        ),
     )
 }
 FLAGS_OF_COMMANDS = (
@@ -205,6 +225,19 @@ FLAGS_OF_COMMANDS = (
         metavar="FILE",
         help="Where charon logs to, if that is not the journal: a file of its own or of syslog.",
         example="/var/log/charon.log",
+    ),
+    Flag(
+        name="metrics",
+        metavar=None,
+        help="For Prometheus, in its text format.",
+    ),
+    Flag(
+        name="vici",
+        metavar="SOCKET",
+        help="Ask the charon that listens there, and no other.",
+        default="every charon of this network namespace",
+        example="/run/charon.vici",
+        many=True,
     ),
 )
 EVERY_FLAG = (*FLAGS, *FLAGS_OF_COMMANDS)

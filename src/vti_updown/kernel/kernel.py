@@ -4,7 +4,7 @@ sockets.
 
 from collections.abc import Collection, Mapping
 
-from ..objects.object import Applied, Outcome, Placed
+from ..objects.object import Applied, Object, Outcome, Placed
 from ..objects.registry import Step
 from ..text import Refusal, shown
 from . import namespace
@@ -13,6 +13,10 @@ from .links import Links
 from .lookup import Lookup
 from .namespace import OWN, Namespace, OutOfSight
 from .observe import Observe
+
+TYPE_CHECKING = False  # typing's own would be an import more for the hook
+if TYPE_CHECKING:
+    from .counters import Counted
 
 
 class Kernel:
@@ -130,17 +134,42 @@ class Kernel:
         """The keys of what is not there as it was applied: gone, changed, or a link that was set
         down.
         """
-        by_netns: dict[str, dict[str, Applied]] = {}
-        for key, was in applied.items():
-            by_netns.setdefault(was.object.netns, {})[key] = was
         keys: list[str] = []
-        for netns, there in by_netns.items():
+        for netns, there in _by_netns(applied).items():
             try:
                 self._namespace(netns).look()
                 keys += self.observe(netns).astray(there)
             except OutOfSight:
                 keys += there
         return keys
+
+    def there(self, applied: Mapping[str, Applied]) -> dict[str, Object]:
+        """What of `applied` is there, by key, as it is. A link that was set down is left out.
+
+        What is in a namespace that cannot be looked into is left out, too: see `out_of_sight`.
+        """
+        there: dict[str, Object] = {}
+        for netns, of_it in _by_netns(applied).items():
+            if not self.out_of_sight(netns):
+                there.update(self.observe(netns).there(of_it))
+        return there
+
+    def out_of_sight(self, netns: str) -> str:
+        """Why a namespace cannot be looked into. Empty if it can, or if there is none."""
+        try:
+            self._namespace(netns).look()
+        except OutOfSight as refusal:
+            return refusal.message
+        return ""
+
+    def counters(self, netns: str) -> "dict[int, Counted]":
+        """What is counted on each link of a namespace, by its ifindex."""
+        from .counters import counters  # no event needs it
+
+        try:
+            return counters(self._namespace(netns))
+        except OSError:
+            return {}
 
     def _namespace(self, name: str) -> Namespace:
         if name not in self._namespaces:
@@ -150,6 +179,13 @@ class Kernel:
     def close(self) -> None:
         for opened in self._namespaces.values():
             opened.close()
+
+
+def _by_netns(applied: Mapping[str, Applied]) -> dict[str, dict[str, Applied]]:
+    by_netns: dict[str, dict[str, Applied]] = {}
+    for key, was in applied.items():
+        by_netns.setdefault(was.object.netns, {})[key] = was
+    return by_netns
 
 
 def _left_alone(

@@ -364,7 +364,7 @@ class _HostRoutes:
             self._seen.add(rest)
             self._read_hops(rest)
         if self._overlaps(raw, prefixlen):
-            self._add(raw, prefixlen, _attributes(rest))
+            self._add(raw, prefixlen, attributes_of(rest))
 
     def _split(self, data: bytes) -> tuple[bytes, bytes]:
         """The bytes of the network, and the other attributes, which many routes have in common.
@@ -374,13 +374,13 @@ class _HostRoutes:
         start = RTMSG_END + RTATTR.size + TABLE_BYTES
         end = start + len(self._dst)
         if data[start:end] != self._dst:
-            attributes = _attributes(data[RTMSG_END:])
+            attributes = attributes_of(data[RTMSG_END:])
             return attributes.get(RTA_DST, b""), data[RTMSG_END:]
         behind = end + self._network.max_prefixlen // 8
         return data[end:behind], data[RTMSG_END:start] + data[behind:]
 
     def _read_hops(self, rest: bytes) -> None:
-        attributes = _attributes(rest)
+        attributes = attributes_of(rest)
         if _int(attributes.get(RTA_TABLE)) == self._table:
             self._hops.update(dict.fromkeys(_hops(attributes)))
 
@@ -437,7 +437,7 @@ class _HostRoutes:
         return self._ours[ifindex]
 
 
-def _attributes(data: bytes, start: int = 0) -> Attributes:
+def attributes_of(data: bytes, start: int = 0) -> Attributes:
     """The attributes from this place on, by their number."""
     found: Attributes = {}
     while start < len(data):
@@ -461,7 +461,7 @@ def _hops(attributes: Attributes) -> Iterator[Hop]:
     several = attributes.get(RTA_MULTIPATH, b"")
     while several:
         length, _, _, ifindex = RTNEXTHOP.unpack_from(several)
-        own = _attributes(several[:length], RTNEXTHOP.size)
+        own = attributes_of(several[:length], RTNEXTHOP.size)
         yield ifindex, own.get(RTA_GATEWAY, b"")
         several = several[aligned(length) :]
 

@@ -183,11 +183,18 @@ class Observe:
 
         All of `applied` is in this namespace.
         """
-        try:
-            there = dict(self._as_they_are(applied))
-        except FileNotFoundError:
-            there = {}
+        there = self.there(applied)
         return [key for key, was in applied.items() if not _is_as_applied(there.get(key), was)]
+
+    def there(self, applied: Mapping[str, Applied]) -> dict[str, Object]:
+        """What of `applied` is there, by key, as it is. A link that was set down is left out.
+
+        All of `applied` is in this namespace.
+        """
+        try:
+            return dict(self._as_they_are(applied))
+        except FileNotFoundError:
+            return {}
 
     def _as_they_are(self, applied: Mapping[str, Applied]) -> Iterator[tuple[str, Object]]:
         """What of `applied` is there, by key."""

@@ -7,6 +7,7 @@ keys that are not sure, and looks at the kernel for them.
 """
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 
@@ -296,11 +297,28 @@ def snapshot(namespace: str, directory: str = DIRECTORY) -> Records:
 
     It is empty where there are none, or none that we may read.
     """
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    file = f"file:{directory}/{namespace}.sqlite?mode=ro"
     try:
-        with contextlib.closing(sqlite3.connect(file, uri=True)) as original:
+        return copied(namespace, directory)
+    except StorageError:
+        return Records(sqlite3.connect(":memory:", isolation_level=None))
+
+
+def copied(namespace: str, directory: str = DIRECTORY) -> Records:
+    """A copy in memory of the records of a network namespace, empty where there are none.
+
+    Raises StorageError where there are some that cannot be read.
+    """
+    path = f"{directory}/{namespace}.sqlite"
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        os.stat(path)
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as original:
             original.backup(copy)
         return Records(copy)
-    except sqlite3.Error:
-        return Records(sqlite3.connect(":memory:", isolation_level=None))
+    except FileNotFoundError:
+        return Records(copy)
+    except OSError as error:
+        raise StorageError(f"cannot read {directory}: {error.strerror}", "be root") from None
+    except sqlite3.Error as error:
+        what = f"cannot read {path}: {shown(error)}"
+        raise StorageError(what, "vti-updown repair makes records of what is there") from None

@@ -71,6 +71,22 @@ class ForDown(NamedTuple):
 NOTHING_FOR_DOWN = ForDown()
 
 
+class Reference(NamedTuple):
+    """A row of the table, for those who show all of them."""
+
+    number: int
+    charon: str
+    """Who called: see `hook.caller`; STANDING for what stands."""
+    identity: str
+    """As in `Holder`."""
+    unique_id: int
+    connection: str
+    virtual_ips: str
+    me: str
+    peer: str
+    since: str
+
+
 class References:
     """The tables `reference`, `wish` and `charon`."""
 
@@ -193,6 +209,23 @@ class References:
     def every(self) -> list[tuple[int, str]]:
         """Every reference, and the charon that it is of."""
         return list(self._db.execute("SELECT number, charon FROM reference ORDER BY number"))
+
+    def listed(self) -> list[Reference]:
+        """Every reference, as it is on record."""
+        ask = f"SELECT {', '.join(Reference._fields)} FROM reference ORDER BY number"
+        return [Reference(*row) for row in self._db.execute(ask)]
+
+    def every_wish(self) -> dict[int, list[Object]]:
+        """The wishes of each reference, by its number. What many have in common is read once."""
+        wishes: dict[int, list[Object]] = {}
+        read_before: dict[str, Object | None] = {}
+        for number, key, text in self._db.execute("SELECT reference, key, object FROM wish"):
+            if text not in read_before:
+                read_before[text] = self._read(key, text)
+            wish = read_before[text]
+            if wish is not None:
+                wishes.setdefault(number, []).append(wish)
+        return wishes
 
     def lives(self, caller: Caller) -> list[Life]:
         """The references that a `down` may mean: those of the same charon and identity."""

@@ -96,6 +96,51 @@ def settings_by_name(flags: FlagWords) -> dict[str, Settings | SettingsError]:
     return settings
 
 
+class SettingsOfNames:
+    """The settings of connections of which no more is known than their name.
+
+    [default] counts, and each table that matches by the connection alone.
+    """
+
+    def __init__(self, flags: FlagWords) -> None:
+        """Reads the file. Raises SettingsError where it cannot be read."""
+        self._layers: dict[int, Sourced] = {}
+        """What was read of a section: it is asked for again and again."""
+        self._exact: dict[str, list[Section]] = {}
+        self._patterns: list[Section] = []
+        for section in read_sections(chosen_file(flags), raise_error):
+            wanted = section.matches.get("connection", "*")
+            if not isinstance(wanted, str) or set(section.matches) - {"connection"}:
+                continue
+            if is_pattern(wanted):
+                self._patterns.append(section)
+            else:
+                self._exact.setdefault(wanted, []).append(section)
+
+    def names(self) -> list[str]:
+        """Every connection that a table names."""
+        return list(self._exact)
+
+    def sourced(self, name: str, key: str) -> Sourced | None:
+        """One setting of a connection, and where it is from. None if no table says anything of it.
+
+        Raises SettingsError for a wrong value.
+        """
+        found = [each for each in self._patterns if _is_like(name, _wanted_name(each))]
+        found += self._exact.get(name, [])
+        found.sort(key=_specificity)
+        return merged(map(self._layer, found)).get(key)
+
+    def _layer(self, section: Section) -> Sourced:
+        if id(section) not in self._layers:
+            self._layers[id(section)] = _layer(section)
+        return self._layers[id(section)]
+
+
+def _wanted_name(section: Section) -> str:
+    return str(section.matches.get("connection", "*"))
+
+
 def chosen_file(flags: FlagWords) -> SettingsFile:
     if "config" in flags:
         (path,) = flags["config"]
@@ -147,11 +192,15 @@ def _has(event: Event, key: str, wanted: Match) -> bool:
         return False
     if not isinstance(wanted, str):
         return actual in wanted
+    return _is_like(str(actual), wanted)
+
+
+def _is_like(actual: str, wanted: str) -> bool:
     if not is_pattern(wanted):
         return actual == wanted
     from fnmatch import fnmatchcase
 
-    return fnmatchcase(str(actual), wanted)
+    return fnmatchcase(actual, wanted)
 
 
 # How well they match

@@ -24,6 +24,7 @@ LINES, COMMANDS = "lines", "commands"
 
 FILES, LINKS, NAMESPACES, TABLES = "files", "links", "namespaces", "tables"
 """What a shell may complete a value with, beside words: see `Flag.completes`."""
+ANYTHING, UP = "anything", "up"
 
 FlagWords = Mapping[str, Sequence[str]]
 """The flags that are given, each with its words."""
@@ -101,6 +102,8 @@ class Settings(NamedTuple):
 
     It is nothing (remove), unreachable routes (block), or the link and its routes (keep).
     """
+    expect: str = ANYTHING
+    """What `vti-updown status` expects of the tunnel: `up`, or anything. No event heeds it."""
     up: str | None = None
     """A command of the user's, for /bin/sh, after each `up`."""
     down: str | None = None
@@ -421,6 +424,14 @@ FLAGS = (
         example=KEEP,
         parse=values.choice(REMOVE, BLOCK, KEEP),
         choices=(REMOVE, BLOCK, KEEP),
+    ),
+    Flag(
+        name="expect",
+        metavar="WHAT",
+        help="What vti-updown status expects of the tunnel: up, or anything.",
+        default=ANYTHING,
+        example=UP,
+        parse=values.choice(UP, ANYTHING),
     ),
     Flag(
         name="up",

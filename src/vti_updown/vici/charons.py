@@ -219,12 +219,16 @@ def _inode(pid: int, descriptor: int, kind: str) -> str:
 
 
 def within_root(pid: int, path: str) -> str:
-    """Where a path leads that is meant as a process sees it.
+    """Where a path leads that is meant as a process sees it."""
+    return within(f"{processes.PROC}/{pid}/root", path)
 
-    Each symbolic link is followed within the root of that process: `/var/run` is mostly one to
-    `/run`, and would lead into our own root.
+
+def within(root: str, path: str) -> str:
+    """Where a path leads that is meant below a root. The empty one is our own.
+
+    Each symbolic link is followed within that root: `/var/run` is mostly one to `/run`, and would
+    lead into our own.
     """
-    root = f"{processes.PROC}/{pid}/root"
     followed: list[str] = []
     rest = path.split("/")[::-1]
     links = 0
