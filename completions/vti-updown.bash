@@ -127,7 +127,7 @@ _vti_updown_value() {
 }
 
 _vti_updown() {
-    local words last keep value begun before="" flag="" command="" number flags="--route --no-routes --name --kind --local --remote --device --mark --if-id --address --mtu --mss --metric --table --full-table --full-priority --ike-ports --ike-mark --vrf --netns --multicast --link-local --sysctl --when-down --up --down --command-seconds --command-detach --config --settings --dry-run --version --help"
+    local words last keep value begun before="" flag="" command="" number flags="--route --no-routes --name --kind --local --remote --device --mark --if-id --address --mtu --mss --metric --table --full-table --full-priority --ike-ports --ike-mark --vrf --netns --multicast --link-local --sysctl --when-down --expect --up --down --command-seconds --command-detach --log --config --settings --dry-run --version --help"
     COMPREPLY=()
     _vti_updown_split
     for ((number = 1; number < ${#words[@]} - 1; number++)); do
@@ -136,8 +136,8 @@ _vti_updown() {
             continue
         fi
         case ${words[number]} in
-            --route|--name|--kind|--local|--remote|--device|--mark|--if-id|--address|--mtu|--mss|--metric|--table|--full-table|--full-priority|--ike-ports|--ike-mark|--vrf|--netns|--link-local|--sysctl|--when-down|--up|--down|--command-seconds|--config|--settings) flag=${words[number]} ;;
-            check-config|flush|prepare|release|repair) [[ $command ]] || command=${words[number]} ;;
+            --route|--name|--kind|--local|--remote|--device|--mark|--if-id|--address|--mtu|--mss|--metric|--table|--full-table|--full-priority|--ike-ports|--ike-mark|--vrf|--netns|--link-local|--sysctl|--when-down|--expect|--up|--down|--command-seconds|--log|--config|--settings|--event|--charon-log|--vici) flag=${words[number]} ;;
+            check-config|explain|flush|history|prepare|release|repair|status) [[ $command ]] || command=${words[number]} ;;
         esac
     done
     value=${words[-1]}
@@ -155,10 +155,13 @@ _vti_updown() {
     fi
     case $command in
         check-config) flags="--config --dry-run --version --help" ;;
+        explain) flags="--route --no-routes --name --kind --local --remote --device --mark --if-id --address --mtu --mss --metric --table --full-table --full-priority --ike-ports --ike-mark --vrf --netns --multicast --link-local --sysctl --when-down --expect --up --down --command-seconds --command-detach --log --config --settings --dry-run --version --help --event --json" ;;
         flush) flags="--dry-run --version --help --stale --force" ;;
+        history) flags="--version --help --json --charon-log" ;;
         prepare) flags="--config --dry-run --version --help" ;;
         release) flags="--dry-run --version --help" ;;
         repair) flags="--dry-run --version --help" ;;
+        status) flags="--config --dry-run --version --help --json --metrics --vici" ;;
     esac
     if [[ $value == -* ]]; then
         # shellcheck disable=SC2086
@@ -166,9 +169,12 @@ _vti_updown() {
         return
     fi
     case $command in
-        "") _vti_updown_found check-config flush prepare release repair ;;
+        "") _vti_updown_found check-config explain flush history prepare release repair status ;;
+        explain) _vti_updown_names connections ;;
+        history) _vti_updown_names connections ;;
         prepare) _vti_updown_names prepared ;;
         release) _vti_updown_names standing ;;
+        status) _vti_updown_names connections ;;
     esac
 }
 

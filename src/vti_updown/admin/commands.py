@@ -136,9 +136,9 @@ COMMANDS = {
         ),
         Command(
             name="explain",
-            help="Say what an event would do and why, and change nothing: the event of the"
-            " environment's PLUTO_*, of a saved environment, or of a connection by its name and up"
-            " or down. The flags are those of its updown line.",
+            help="Say what an event would do, and why. The event is that of the environment's"
+            " PLUTO_*, of a saved environment, or of a connection by its name and up or down. The"
+            " flags are those of its updown line. It changes nothing.",
             flags=(*FLAGS_OF_EVENTS, "event", "json"),
             run=_explain,
             argument="CONNECTION",
@@ -152,8 +152,8 @@ COMMANDS = {
         ),
         Command(
             name="history",
-            help="Show what happened to each tunnel: since when it is up or down, how often it was"
-            " down, and for how long. With NAME, a connection or who its peer is: every event that"
+            help="Show what happened to each tunnel. It says since when it is up or down, how often"
+            " it was down, and for how long. With NAME, a connection or who its peer is: every event that"
             " is kept, and why it went down, as far as charon's log tells.",
             flags=("charon-log", "json"),
             run=_history,
@@ -188,8 +188,9 @@ COMMANDS = {
         ),
         Command(
             name="status",
-            help="Show every tunnel of this host, the worst first: what is configured, what charon"
-            " has, what the kernel has, and what mends it. With NAME, all of these. The exit"
+            help="Show every tunnel of this host, the worst first. It compares what is configured,"
+            " what charon has and what the kernel has, and says what mends it. With NAME, it shows"
+            " all of that. The exit"
             " status is 0 if all is as wished, 1 if something differs, 2 if a tunnel is down that"
             " should be up, and 3 if it could not look.",
             flags=("json", "metrics", "vici", "config", "dry-run"),
