@@ -293,10 +293,12 @@ def _open(file: str) -> Records:
 def snapshot(namespace: str, directory: str = DIRECTORY) -> Records:
     """A copy in memory of the records of a network namespace.
 
-    It is empty where there are none, or none that we may read.
+    It is empty where there are none, or none that we may read. What an event has left half written
+    that died is taken back first, as by whoever reads it next. Without the right to write, SQLite
+    could not read it at all (sqlite.org/lockingv3.html, "Dealing with hot journals").
     """
     copy = sqlite3.connect(":memory:", isolation_level=None)
-    file = f"file:{directory}/{namespace}.sqlite?mode=ro"
+    file = f"file:{directory}/{namespace}.sqlite?mode=rw"
     try:
         with contextlib.closing(sqlite3.connect(file, uri=True)) as original:
             original.backup(copy)
