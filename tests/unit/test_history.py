@@ -3,6 +3,8 @@ read.
 """
 
 import json
+import os
+import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.events import environment
+from support.processes import fork
 from vti_updown.admin.story import stories
 from vti_updown.event import parse
 from vti_updown.records import history
@@ -244,6 +247,25 @@ def test_a_history_that_cannot_be_written_ends_no_event(records):
     records.references.add(UP, [LINK])
     records.commit()
     assert len(records.references.every()) == 1
+
+
+def test_what_an_event_left_half_written_hides_no_history(tmp_path):
+    """It was killed while SQLite wrote. A copy of the records is as before that event."""
+    directory = str(tmp_path / "records")
+    with opened("1", directory) as records:
+        event(records, UP)
+
+    def dies() -> None:
+        with opened("1", directory) as records:
+            records.database.execute("PRAGMA cache_size = 1")
+            for number in range(500):
+                records.history.begin(entry_of(road_warrior(number)))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.waitpid(fork(dies), 0)
+    journal = tmp_path / "records/1.sqlite-journal"
+    assert any(journal.read_bytes()[:8]), "nothing is half written"
+    assert [each.verb for each in kept(snapshot("1", directory))] == ["up-client"]
 
 
 # What waits

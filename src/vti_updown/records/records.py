@@ -295,7 +295,9 @@ def _open(file: str) -> Records:
 def snapshot(namespace: str, directory: str = DIRECTORY) -> Records:
     """A copy in memory of the records of a network namespace.
 
-    It is empty where there are none, or none that we may read.
+    It is empty where there are none, or none that we may read. What an event has left half written
+    that died is taken back first, as by whoever reads it next. Without the right to write, SQLite
+    could not read it at all (sqlite.org/lockingv3.html, "Dealing with hot journals").
     """
     try:
         return copied(namespace, directory)
@@ -312,7 +314,7 @@ def copied(namespace: str, directory: str = DIRECTORY) -> Records:
     copy = sqlite3.connect(":memory:", isolation_level=None)
     try:
         os.stat(path)
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as original:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as original:
             original.backup(copy)
         return Records(copy)
     except FileNotFoundError:
