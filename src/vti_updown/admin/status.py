@@ -1,6 +1,7 @@
 """`vti-updown status`: every tunnel of this host, the worst first. It changes nothing."""
 
 import difflib
+import gc
 import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -43,6 +44,7 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
     """
     if all(flag in flags for flag in ALONE):
         raise Refusal("--json and --metrics exclude each other", "leave one of them out")
+    gc.disable()  # It would look through all that was read, again and again, and find nothing.
     with closing(Kernel()) as kernel:
         seen = _seen(kernel, flags)
     host = _of_names(seen.host, names)
