@@ -100,7 +100,17 @@ def _with_configured(
     """The tunnels, and what is configured and not there."""
     there = {configured for tunnel in tunnels for configured in expectations.of(tunnel)}
     missing = [each for each in expectations.all if each not in there]
-    more = [Tunnel(shown(each.name), (), (), (), (), only=each) for each in missing]
+    more = [
+        Tunnel(
+            shown(each.name),
+            (),
+            (),
+            (),
+            (),
+            only=each,
+        )
+        for each in missing
+    ]
     return (*tunnels, *more)
 
 
