@@ -56,10 +56,17 @@ def test_the_cost_grows_with_the_number_of_tunnels_alone(machine: Machine) -> No
     costs = {}
     for number in range(1, 61):
         peer = f"192.168.0.{number + 10}"
-        who = {"CONNECTION": f"gw{number}", "PEER": peer, "UNIQUEID": number}
-        networks = {"PEER_CLIENT": f"10.2.{number}.0/24", "MARK_IN": number, "MARK_OUT": number}
-        alone = {"MY_SOURCEIP": None, "MY_SOURCEIP4_1": None, "MY_SOURCEIP6_1": None}
-        machine.up(**{**who, **networks, **alone})
+        machine.up(
+            CONNECTION=f"gw{number}",
+            PEER=peer,
+            UNIQUEID=number,
+            PEER_CLIENT=f"10.2.{number}.0/24",
+            MARK_IN=number,
+            MARK_OUT=number,
+            MY_SOURCEIP=None,
+            MY_SOURCEIP4_1=None,
+            MY_SOURCEIP6_1=None,
+        )
         if number in (20, 60):
             costs[number] = cost(machine)
     few, many = costs[20], costs[60]

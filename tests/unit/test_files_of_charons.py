@@ -6,7 +6,7 @@ import pytest
 
 from vti_updown import processes
 from vti_updown.admin import charon_files
-from vti_updown.admin.charon_files import of_charons
+from vti_updown.admin.charon_files import ConfiguredChild, of_charons
 from vti_updown.vici.ask import Answer
 from vti_updown.vici.charons import Charon
 
@@ -68,8 +68,11 @@ def test_without_a_charon_the_hosts_own_files_count(
 ) -> None:
     """It may have ended, and its tunnels should be up still."""
     roots = []
-    monkeypatch.setattr(
-        charon_files, "configured_children", lambda *words: roots.append(words) or []
-    )
+
+    def read(*words: object) -> list[ConfiguredChild]:
+        roots.append(words)
+        return []
+
+    monkeypatch.setattr(charon_files, "configured_children", read)
     of_charons(answers)
     assert roots == [("", True)]
