@@ -63,23 +63,36 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
 def _seen(kernel: Kernel, flags: FlagWords) -> Seen:
     """Looks until two looks have found the same: an event may be at work.
 
-    What charon does not tell is not asked for again.
+    charon has CHARON_SECONDS for all looks together.
     """
     asked = flags.get("vici") or charons.find().ours
+    end_of_asking = time.monotonic() + CHARON_SECONDS
     answers = ask.ask(asked, CHARON_SECONDS)
     children = charon_files.of_charons(answers)
     looked = _looked(kernel, Expectations(flags, answers, children), answers)
     end = time.monotonic() + AGAIN_SECONDS
     while looked.host.exit_status and time.monotonic() < end:
         time.sleep(BETWEEN_LOOKS)
-        if all(answer.is_complete for answer in answers):
-            answers = ask.ask(asked, AGAIN_SECONDS)
+        answers = _asked_again(asked, answers, end_of_asking)
         again = _looked(kernel, Expectations(flags, answers, children), answers)
         is_steady = same_problems(looked.host, again.host)
         looked = again
         if is_steady:
             break
     return looked
+
+
+def _asked_again(
+    asked: Collection[str | charons.Charon],
+    answers: Answers,
+    end: float,
+) -> Answers:
+    """What charon tells by now. Where it does not tell all in time, what it told before counts."""
+    rest = end - time.monotonic()
+    if rest <= 0 or not all(answer.is_complete for answer in answers):
+        return answers
+    again = ask.ask(asked, rest)
+    return again if all(answer.is_complete for answer in again) else answers
 
 
 def _looked(
