@@ -67,7 +67,7 @@ def _seen(kernel: Kernel, flags: FlagWords) -> Seen:
     """
     asked = flags.get("vici") or charons.find().ours
     end_of_asking = time.monotonic() + CHARON_SECONDS
-    answers = ask.ask(asked, CHARON_SECONDS)
+    answers: Answers = ask.ask(asked, CHARON_SECONDS)
     children = charon_files.of_charons(answers)
     looked = _looked(kernel, Expectations(flags, answers, children), answers)
     end = time.monotonic() + AGAIN_SECONDS
