@@ -70,7 +70,8 @@ def test_a_link_that_a_user_renamed_is_shown_by_its_name(machine: Machine) -> No
     """It is no fault: nothing goes by the name."""
     machine.by_hand()
     machine.up("--route", "10.2.0.0/16")
-    sh("ip link set vti1 name mine")
+    sh("ip link set vti1 down; ip link set vti1 name mine; ip link set mine up")
+    machine.command("repair")  # An older kernel renames no link that is up, and routes go with it.
     told = "\n".join(machine.show("gw"))
     assert machine.status == 0, told
     assert "  link     mine, vti, 192.168.0.1 → 192.168.0.2, mark 2" in told

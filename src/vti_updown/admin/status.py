@@ -3,8 +3,8 @@
 import difflib
 import gc
 import time
-from collections.abc import Collection, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
@@ -44,8 +44,7 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
     """
     if all(flag in flags for flag in ALONE):
         raise Refusal("--json and --metrics exclude each other", "leave one of them out")
-    gc.disable()  # It would look through all that was read, again and again, and find nothing.
-    with closing(Kernel()) as kernel:
+    with _without_collection(), closing(Kernel()) as kernel:
         seen = _seen(kernel, flags)
     host = _of_names(seen.host, names)
     seen = seen._replace(host=host)
@@ -58,6 +57,18 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
     else:
         lines = status_text.overview(host, seen.survey, has_colour())
     return Outcome(lines, status_of_lines=host.exit_status)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Garbage collection looks through all that is read, again and again, and finds nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _seen(kernel: Kernel, flags: FlagWords) -> Seen:
