@@ -40,7 +40,10 @@ def test_a_charon_that_cannot_be_asked_is_told(machine: Machine) -> None:
     ("change", "fault"),
     [
         ("ip route del 10.2.0.0/16 dev vti1", "route 10.2.0.0/16 is gone"),
-        ("ip route replace 10.2.0.0/16 dev vti1 proto 50", "route 10.2.0.0/16 differs: src is"),
+        (
+            "ip route replace 10.2.0.0/16 dev vti1 proto 50",
+            "route 10.2.0.0/16 differs: source is None, not 10.3.0.1",
+        ),
         ("ip addr del 10.3.0.1/32 dev vti1", "10.3.0.1/32 is gone"),
         ("ip link set vti1 mtu 1300", "link vti1 differs: mtu is 1300, not 1406"),
         ("ip link set vti1 down", "link vti1 is set down"),
@@ -67,7 +70,8 @@ def test_a_link_that_a_user_renamed_is_shown_by_its_name(machine: Machine) -> No
     """It is no fault: nothing goes by the name."""
     machine.by_hand()
     machine.up("--route", "10.2.0.0/16")
-    sh("ip link set vti1 name mine")
+    sh("ip link set vti1 down; ip link set vti1 name mine; ip link set mine up")
+    machine.command("repair")  # An older kernel renames no link that is up, and routes go with it.
     told = "\n".join(machine.show("gw"))
     assert machine.status == 0, told
     assert "  link     mine, vti, 192.168.0.1 → 192.168.0.2, mark 2" in told

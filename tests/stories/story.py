@@ -27,7 +27,7 @@ from support.events import environment
 from support.schema import checked
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
-from vti_updown.admin import charon_files, event_sources, status, survey, updown_line
+from vti_updown.admin import charon_files, event_sources, status, survey
 from vti_updown.admin import history as admin_history
 from vti_updown.admin import session as admin_session
 from vti_updown.admin.charon_files import ConfiguredChild
@@ -548,7 +548,7 @@ class Story:
         self._tries: int | None = None
         self._during: Callable[[], object] | None = None
         self._turn = 0
-        self.live = Live([], "", "", [])
+        self.live = Live([], "", [], [])
         """What charons tell by VICI of the connection that is asked for."""
         self.answers: list[Answer] = []
         """What charons tell by VICI; see `tells`."""
@@ -576,8 +576,6 @@ class Story:
         patch.setattr(survey, "copied", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
         patch.setattr(event_sources, "live", lambda *_: self.live)
-        patch.setattr(updown_line, "SWANCTL", "swanctl.conf")
-        patch.setattr(updown_line, "IPSEC", "ipsec.conf")
         patch.setattr(hook_late, "opened", self._opened)
         for module in (hook_rehearse, hook_late, admin_history, survey):
             patch.setattr(module, "LateEvents", self._late_events)

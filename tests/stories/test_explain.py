@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.events import environment
+from vti_updown.admin.charon_files import ConfiguredChild
 from vti_updown.admin.live import Live
 
 from .story import (
@@ -429,31 +430,20 @@ def test_a_live_name_is_explained_for_each_pair_of_selectors(story: Story) -> No
     story.live = Live(
         [environment("up-client", **SITE), environment("up-client-v6", **SITE6)],
         "charon (PID 7)",
-        "",
+        [],
         ["charon (PID 8): it did not answer"],
     )
-    Path("swanctl.conf").write_text(
-        """
-        connections {
-            moon {
-                children {
-                    gw {
-                        updown = /usr/local/sbin/vti-updown --metric 7
-                    }
-                }
-            }
-        }
-        """
-    )
+    where = "/etc/swanctl/swanctl.conf:6"
+    hook = "/usr/local/sbin/vti-updown --metric 7"
+    story.children = [ConfiguredChild("gw", where, updown=hook)]
     text = story.command("explain", "gw")
     assert text.startswith("From what charon (PID 7) tells of its live CHILD_SAs.\n")
     assert "- charon (PID 8): it did not answer" in text
-    assert "- the flags are those of swanctl.conf line 6\n" in text
+    assert "- the flags are those of /etc/swanctl/swanctl.conf:6\n" in text
     assert "ip route add 10.2.0.0/16 dev vti1 proto 50 metric 7" in text
     assert "ip -6 route add fd00:2::/48 dev vti1 proto 50 metric 7" in text
     assert text.count("--metric 7: the route has none of its own") == 2
     assert "--mtu 1400" in story.command("explain", "gw", "--mtu", "1400")
-    Path("swanctl.conf").unlink()
 
 
 def test_a_name_with_too_little_says_what_is_missing(story: Story) -> None:

@@ -275,6 +275,27 @@ def test_an_event_that_is_at_work_is_no_fault(story: Story) -> None:
     assert told.startswith("2 tunnels: 2 as wished\n")
 
 
+def test_what_charon_told_counts_when_it_falls_silent(story: Story) -> None:
+    """Its hook may begin between two looks."""
+    up(story)
+    story.lose_routes()
+    asked = []
+
+    def fall_silent() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            story.answers[:] = [
+                each._replace(is_complete=False, sas=None, trouble="it is silent")
+                for each in story.answers
+            ]
+
+    story.on_asked = fall_silent
+    told = story.command("status", "--config", FILE)
+    assert len(asked) == 2
+    assert "silent" not in told
+    assert "DIFFERS  gw      vti1  192.168.0.2  3h12m" in told
+
+
 def test_a_name_that_is_not_there_is_an_error(story: Story) -> None:
     """The line suggests one that is."""
     up(story)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vti_updown.admin import updown_line
+from vti_updown.admin.charon_files import configured_children
 from vti_updown.admin.updown_line import UNKNOWN, with_updown_line
 
 
@@ -23,7 +23,7 @@ def read(tmp_path):
     """What is read below that root."""
 
     def reads(name="gw", **given):
-        return with_updown_line(given, name, str(tmp_path))
+        return with_updown_line(given, name, configured_children(str(tmp_path)))
 
     return reads
 
@@ -51,7 +51,7 @@ def test_swanctls_line_is_found_with_its_place(etc, read):
     etc("/etc/swanctl/swanctl.conf", SWANCTL)
     found = read()
     assert found.flags == {"route": ["10.2.0.0/16"], "mtu": ["1400"]}
-    assert found.notes == ["the flags are those of /etc/swanctl/swanctl.conf line 9"]
+    assert found.notes == ["the flags are those of /etc/swanctl/swanctl.conf:7"]
 
 
 def test_included_files_are_read_beside_the_one_that_includes_them(etc, read):
@@ -59,7 +59,7 @@ def test_included_files_are_read_beside_the_one_that_includes_them(etc, read):
     etc("/etc/swanctl/swanctl.conf", "include conf.d/*.conf\n")
     etc("/etc/swanctl/conf.d/a.conf", "connections {}\n")
     etc("/etc/swanctl/conf.d/b.conf", SWANCTL)
-    assert read().notes == ["the flags are those of /etc/swanctl/conf.d/b.conf line 9"]
+    assert read().notes == ["the flags are those of /etc/swanctl/conf.d/b.conf:7"]
 
 
 def test_a_file_that_includes_itself_ends(etc, read):
@@ -72,18 +72,17 @@ def test_another_program_and_a_wrong_flag_are_told(etc, read):
     """Nothing is guessed of either."""
     etc("/etc/swanctl/swanctl.conf", SWANCTL)
     assert read("other").flags == {}
-    assert "line 6 calls another program: /bin/true; " in read("other").notes[0]
+    assert "swanctl.conf:6 calls another program: /bin/true; " in read("other").notes[0]
     etc("/etc/swanctl/swanctl.conf", SWANCTL.replace("--mtu", "--mtuu"))
-    assert read().notes[0].startswith("/etc/swanctl/swanctl.conf line 9: unknown flag --mtuu; ")
+    assert read().notes[0].startswith("/etc/swanctl/swanctl.conf:7: unknown flag --mtuu; ")
 
 
-def test_a_template_that_may_say_more_is_told(etc, read):
-    """A section that refers to another may have its line from there, which is not read."""
+def test_the_line_may_be_that_of_a_template(etc, read):
+    """A section that refers to another has what that says."""
     referring = SWANCTL.replace("gw {", "gw : templates.net {").replace('updown = "', 'x = "')
-    etc("/etc/swanctl/swanctl.conf", referring)
-    assert read().notes == [
-        "/etc/swanctl/swanctl.conf line 7 refers to another section, which is not read; " + UNKNOWN
-    ]
+    template = "templates { net { updown = vti-updown --mtu 1280 } }\n"
+    etc("/etc/swanctl/swanctl.conf", referring + template)
+    assert read().flags == {"mtu": ["1280"]}
 
 
 def test_two_connections_with_unlike_lines_are_told(etc, read):
@@ -109,13 +108,13 @@ conn plain
 """
 
 
-@pytest.mark.parametrize(("name", "flags", "line"), [("gw", ["1300"], 5), ("plain", None, 3)])
+@pytest.mark.parametrize(("name", "flags", "line"), [("gw", ["1300"], 6), ("plain", None, 9)])
 def test_ipsec_confs_line_may_be_anothers(etc, read, name, flags, line):
     """By `also`, or of `%default`."""
     etc("/etc/ipsec.conf", IPSEC)
     found = read(name)
     assert found.flags.get("mtu") == flags
-    assert found.notes == [f"the flags are those of /etc/ipsec.conf line {line}"]
+    assert found.notes == [f"the flags are those of /etc/ipsec.conf:{line}"]
 
 
 def test_flags_that_are_given_stand_for_the_line(etc, read):
@@ -127,4 +126,4 @@ def test_flags_that_are_given_stand_for_the_line(etc, read):
         "route": ["10.2.0.0/16"],
         "mtu": ["1400"],
     }
-    assert read("nobody").notes == [updown_line.UNKNOWN]
+    assert read("nobody").notes == [UNKNOWN]

@@ -511,6 +511,27 @@ def test_check_config_says_what_each_table_matches(file, capfd):
     )
 
 
+def test_check_config_warns_of_an_expect_that_says_nothing(file, capfd):
+    """A tunnel that is down has no peer that a table could match."""
+    file.write_text("""
+        [connection.one]
+        expect = "up"
+        [connection.two]
+        connection = "net"
+        expect = "up"
+        [connection.three]
+        peer = "192.0.2.7"
+        expect = "up"
+    """)
+    lines, status = checked(capfd, "--config", "a.toml")
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert warnings == [
+        "warning: a.toml [connection.three] expect says nothing, as a tunnel that is down has but its name",
+        "warning:   put it into a table that matches by the connection alone",
+    ]
+    assert status == 0
+
+
 def test_check_config_of_an_empty_file_and_of_none(file, capfd, monkeypatch):
     """Neither is a fault."""
     assert checked(capfd, "--config", "a.toml") == (["a.toml: 0 connections, no faults"], 0)

@@ -137,7 +137,11 @@ class _Files:
         finally:
             os.close(handle)
 
-    def included(self, pattern: str, path: str) -> list[str]:
+    def included(
+        self,
+        pattern: str,
+        path: str,
+    ) -> list[str]:
         """The files that `include` names: a pattern, from the folder of the file that includes."""
         folder, _, name = os.path.join(os.path.dirname(path), pattern).rpartition("/")
         if not name:
@@ -187,7 +191,12 @@ def _of_swanctl(files: _Files) -> Iterator[ConfiguredChild]:
     for connection, section in reader.inner(reader.top, "connections"):
         whole = reader.whole(section)
         for name, child in reader.inner(whole, "children"):
-            yield _swanctl_child(name, reader.whole(child), connection, whole)
+            yield _swanctl_child(
+                name,
+                reader.whole(child),
+                connection,
+                whole,
+            )
 
 
 def _swanctl_child(
@@ -221,7 +230,12 @@ class _Swanctl:
         self.top = _Section()
 
     def read(self, path: str) -> None:
-        self._into(self.top, path, DEPTH, NESTING)
+        self._into(
+            self.top,
+            path,
+            DEPTH,
+            NESTING,
+        )
 
     # What is written
 
@@ -234,7 +248,12 @@ class _Swanctl:
     ) -> None:
         words = _Words(self._files.read(path), path)
         while not words.is_at_end:
-            self._section(section, words, depth, nesting)
+            self._section(
+                section,
+                words,
+                depth,
+                nesting,
+            )
 
     def _section(
         self,
@@ -250,11 +269,22 @@ class _Swanctl:
             if word is None or word.text == "}":
                 return
             if word.text == "include":
-                self._include(section, words, depth, nesting)
+                self._include(
+                    section,
+                    words,
+                    depth,
+                    nesting,
+                )
             elif words.skip("="):
                 section.values[word.text] = words.value()
             else:
-                self._subsection(section, word, words, depth, nesting)
+                self._subsection(
+                    section,
+                    word,
+                    words,
+                    depth,
+                    nesting,
+                )
 
     def _include(
         self,
@@ -267,7 +297,12 @@ class _Swanctl:
         if not depth:
             return
         for path in self._files.included(pattern, words.path):
-            self._into(section, path, depth - 1, nesting)
+            self._into(
+                section,
+                path,
+                depth - 1,
+                nesting,
+            )
 
     def _subsection(
         self,
@@ -287,16 +322,29 @@ class _Swanctl:
         where = f"{words.path}:{words.line_at(name.place)}"
         inner = section.sections.setdefault(name.text, _Section(where))
         inner.others += others
-        self._section(inner, words, depth, nesting - 1)
+        self._section(
+            inner,
+            words,
+            depth,
+            nesting - 1,
+        )
 
     # What is meant
 
-    def inner(self, section: _Section, name: str) -> list[tuple[str, _Section]]:
+    def inner(
+        self,
+        section: _Section,
+        name: str,
+    ) -> list[tuple[str, _Section]]:
         """The sections in a section of this name."""
         named = section.sections.get(name, _Section())
         return list(self.whole(named).sections.items())
 
-    def whole(self, section: _Section, depth: int = DEPTH) -> _Section:
+    def whole(
+        self,
+        section: _Section,
+        depth: int = DEPTH,
+    ) -> _Section:
         """A section with what it takes over from the others that it refers to."""
         whole = section
         if not depth:
@@ -313,7 +361,11 @@ class _Swanctl:
         return section
 
 
-def _joined(section: _Section, other: _Section, nesting: int) -> _Section:
+def _joined(
+    section: _Section,
+    other: _Section,
+    nesting: int,
+) -> _Section:
     """A section, and what `other` has beyond."""
     joined = _Section(section.where)
     joined.values = {**other.values, **section.values}
@@ -335,7 +387,11 @@ class _Word(NamedTuple):
 class _Words:
     """The words of a file, one after the other."""
 
-    def __init__(self, text: str, path: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        path: str,
+    ) -> None:
         self.path = path
         self._text = text
         self._place = 0
@@ -461,7 +517,11 @@ class _Ipsec:
         self.where: dict[str, str] = {}
         """Where each begins."""
 
-    def read(self, path: str, depth: int) -> None:
+    def read(
+        self,
+        path: str,
+        depth: int,
+    ) -> None:
         section: Section = {}
         for number, line in enumerate(self._files.read(path).split("\n"), 1):
             words = COMMENT.sub(r"\1", line).strip()
@@ -476,7 +536,12 @@ class _Ipsec:
             elif kind:
                 _add(section, words)
 
-    def _include(self, pattern: str, path: str, depth: int) -> None:
+    def _include(
+        self,
+        pattern: str,
+        path: str,
+        depth: int,
+    ) -> None:
         if not depth:
             return
         for included in self._files.included(pattern.strip('"'), path):

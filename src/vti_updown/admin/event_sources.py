@@ -9,6 +9,7 @@ from ..named_tuple import NamedTuple
 from ..settings.choose import settings_by_name
 from ..settings.table import FlagWords, Settings, SettingsError
 from ..text import Refusal, shown
+from . import charon_files
 from .live import live
 from .standing import event_asleep
 from .updown_line import with_updown_line
@@ -65,7 +66,7 @@ def from_file(path: str, flags: FlagWords) -> Told:
             environ[name] = value
     told = from_environment(environ, flags, source)
     (event,) = told.events
-    updown = with_updown_line(flags, event.connection)
+    updown = with_updown_line(flags, event.connection, charon_files.of_charons([]))
     return told._replace(flags=updown.flags, notes=updown.notes)
 
 
@@ -93,7 +94,7 @@ def from_name(words: Sequence[str], flags: FlagWords) -> Told:
     """
     name, is_up = direction(words)
     told = live(name, is_up)
-    line = with_updown_line(flags, name, told.root)
+    line = with_updown_line(flags, name, charon_files.of_charons(told.answers))
     notes = [*told.notes, *line.notes]
     if not told.environments:
         asleep = from_settings(name, is_up, line.flags)

@@ -69,7 +69,11 @@ class Expectations:
         with_peer = [each for each in there if peers & set(each.peers)]
         return named or with_peer or there
 
-    def _add_connection(self, connection: Connection, answer: Answer) -> None:
+    def _add_connection(
+        self,
+        connection: Connection,
+        answer: Answer,
+    ) -> None:
         for child in connection.children:
             configured = Configured(
                 name=child.name,

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from itertools import product
 
-from .. import processes
 from ..addresses import IPAddress, IPNetwork
 from ..event import Selector
 from ..named_tuple import NamedTuple
@@ -28,8 +27,8 @@ class Live(NamedTuple):
     """The `PLUTO_*` that the hook would get, one for each pair of selectors of each CHILD_SA."""
     charon: str
     """Who tells it, in words. Empty if nobody does."""
-    root: str
-    """What stands before each path for that charon. Empty if its root is ours."""
+    answers: list[Answer]
+    """All that charons told."""
     notes: list[str]
     """Which charon did not tell all, and why."""
 
@@ -41,23 +40,16 @@ def live(connection: str, is_up: bool) -> Live:
     except OSError:
         charons = []
     notes: list[str] = []
-    found = Live([], "", "", notes)
-    for answer in ask(charons, SECONDS):
+    answers = ask(charons, SECONDS)
+    found = Live([], "", answers, notes)
+    for answer in answers:
         who = str(answer.charon)
         if answer.trouble:
             notes.append(f"{who}: {answer.trouble}")
         environments = list(environments_of(answer, connection, is_up))
         if environments and not found.environments:
-            found = Live(environments, who, _root(answer), notes)
+            found = Live(environments, who, answers, notes)
     return found
-
-
-def _root(answer: Answer) -> str:
-    """A charon in a container, or with another mount namespace, reads files of its own."""
-    pid = answer.charon.pid
-    if not pid or processes.namespace_of(pid, "mnt") == processes.namespace_of("self", "mnt"):
-        return ""
-    return f"{processes.PROC}/{pid}/root"
 
 
 def environments_of(

@@ -14,11 +14,25 @@ GAP = "  "
 RED, YELLOW, GREEN, DIM, BOLD = "31", "33", "32", "2", "1"
 """Of ECMA-48, Select Graphic Rendition."""
 NOTHING = "-"
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB")
+UNITS = (
+    "B",
+    "kB",
+    "MB",
+    "GB",
+    "TB",
+    "PB",
+    "EB",
+    "ZB",
+)
 THOUSAND = 1000
 LONGEST = 1 << 20
 """As many characters of a text as are shown."""
-UNITS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+UNITS_OF_TIME = (
+    (86400, "d"),
+    (3600, "h"),
+    (60, "min"),
+    (1, "s"),
+)
 """Their length in seconds, the longest first."""
 
 
@@ -114,7 +128,11 @@ def fitted(text: str, columns: int) -> str:
     return kept + ELLIPSIS
 
 
-def folded(text: str, indent: str, first: str | None = None) -> list[str]:
+def folded(
+    text: str,
+    indent: str,
+    first: str | None = None,
+) -> list[str]:
     """The text in lines of at most COLUMNS characters, broken between words.
 
     The first line begins with `first` if that is given, and every other one with `indent`. A word
@@ -166,9 +184,20 @@ def table(columns: Sequence[Column], rows: Collection[Row]) -> list[str]:
     while movable and _width(widths, moved) > COLUMNS:
         moved.append(movable.pop())
     headings = [column.heading for column in columns]
-    lines = [_line(headings, widths, moved)]
+    lines = [
+        _line(
+            headings,
+            widths,
+            moved,
+        )
+    ]
     for row in rows:
-        lines += _lines_of(row, columns, widths, moved)
+        lines += _lines_of(
+            row,
+            columns,
+            widths,
+            moved,
+        )
     return lines
 
 
@@ -205,7 +234,14 @@ def _lines_of(
     widths: Sequence[int],
     moved: Collection[int],
 ) -> list[str]:
-    lines = [_line(row.cells, widths, moved, row.colour)]
+    lines = [
+        _line(
+            row.cells,
+            widths,
+            moved,
+            row.colour,
+        )
+    ]
     told = []
     for place in sorted(moved):
         value = row.cells[place]
@@ -213,5 +249,9 @@ def _lines_of(
             heading = columns[place].heading.lower()
             told.append(f"{heading} {value}")
     if told:
-        lines += folded(", ".join(told), GAP * 2, first=GAP)
+        lines += folded(
+            ", ".join(told),
+            GAP * 2,
+            first=GAP,
+        )
     return [*lines, *row.below]

@@ -25,7 +25,11 @@ class Metric(NamedTuple):
     samples: Samples
 
 
-def lines(host: HostStatus, seen: Survey, answers: Sequence[Answer]) -> list[str]:
+def lines(
+    host: HostStatus,
+    seen: Survey,
+    answers: Sequence[Answer],
+) -> list[str]:
     """The metrics that there are values for."""
     printed: list[str] = []
     for metric in [*_of_host(host, seen, answers), *_of_tunnels(host), *_of_links(host, seen)]:
@@ -60,7 +64,12 @@ def _of_host(
         labels = {"socket": _utf8(answer.socket), "pid": str(answer.charon.pid)}
         charons.append((labels, float(answer.is_complete)))
     return [
-        Metric("charon_answers", "gauge", "Whether charon told all of its SAs in time.", charons),
+        Metric(
+            "charon_answers",
+            "gauge",
+            "Whether charon told all of its SAs in time.",
+            charons,
+        ),
         _alone(
             "host_problems",
             "What is wrong on this host with none of the tunnels alone.",
@@ -76,8 +85,17 @@ def _of_host(
     ]
 
 
-def _alone(name: str, text: str, value: float) -> Metric:
-    return Metric(name, "gauge", text, [(NO_LABELS, float(value))])
+def _alone(
+    name: str,
+    text: str,
+    value: float,
+) -> Metric:
+    return Metric(
+        name,
+        "gauge",
+        text,
+        [(NO_LABELS, float(value))],
+    )
 
 
 def _of_tunnels(host: HostStatus) -> list[Metric]:
@@ -89,7 +107,14 @@ def _of_tunnels(host: HostStatus) -> list[Metric]:
             found = value(each)
             if found is not None:
                 samples.append((labels, float(found)))
-        metrics.append(Metric(name, "gauge", text, samples))
+        metrics.append(
+            Metric(
+                name,
+                "gauge",
+                text,
+                samples,
+            )
+        )
     return metrics
 
 
@@ -193,7 +218,12 @@ def _of_links(host: HostStatus, seen: Survey) -> Iterable[Metric]:
             if key in seen.counters:
                 labels = {"link": link.name, "kind": link.kind, "netns": link.netns}
                 samples.append((labels, float(getattr(seen.counters[key], field))))
-        yield Metric(name, "counter", text, samples)
+        yield Metric(
+            name,
+            "counter",
+            text,
+            samples,
+        )
 
 
 def _utf8(text: str) -> str:

@@ -79,7 +79,11 @@ class Traffic(NamedTuple):
 # The overview
 
 
-def overview(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
+def overview(
+    host: HostStatus,
+    seen: Survey,
+    has_colour: bool = False,
+) -> list[str]:
     """A line for each tunnel, and what is wrong below it."""
     lines = _of_host(host)
     lines.append(_summary(host))
@@ -103,7 +107,15 @@ def _of_host(host: HostStatus) -> list[str]:
 def _summary(host: HostStatus) -> str:
     if not host.tunnels:
         return "no tunnel is up, stands or is configured"
-    counts = dict.fromkeys((DOWN, UNKNOWN, DIFFERS, AS_WISHED), 0)
+    counts = dict.fromkeys(
+        (
+            DOWN,
+            UNKNOWN,
+            DIFFERS,
+            AS_WISHED,
+        ),
+        0,
+    )
     for each in host.tunnels:
         counts[each.level] += 1
     words = {
@@ -116,7 +128,11 @@ def _summary(host: HostStatus) -> str:
     return f"{counted(len(host.tunnels), 'tunnel')}: {', '.join(parts)}"
 
 
-def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
+def _row(
+    status: TunnelStatus,
+    seen: Survey,
+    has_colour: bool,
+) -> Row:
     tunnel = status.tunnel
     traffic = _traffic(tunnel, seen)
     received = sent = NOTHING
@@ -229,7 +245,11 @@ def _traffic(tunnel: Tunnel, seen: Survey) -> Traffic | None:
 # The details
 
 
-def details(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
+def details(
+    host: HostStatus,
+    seen: Survey,
+    has_colour: bool = False,
+) -> list[str]:
     """A block for each tunnel."""
     lines = _of_host(host)
     for each in host.tunnels:
@@ -239,7 +259,11 @@ def details(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[st
     return lines
 
 
-def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
+def _block(
+    status: TunnelStatus,
+    seen: Survey,
+    has_colour: bool,
+) -> list[str]:
     tunnel = status.tunnel
     heading = f"{tunnel.name}: {state(status)}"
     if has_colour:
@@ -324,8 +348,18 @@ def _sa_in_words(sa: Sa) -> str:
 def _data_in_words(sa: Sa) -> str:
     child = sa.child
     parts = [
-        _flow("in", child.packets_in, child.bytes_in, child.last_in),
-        _flow("out", child.packets_out, child.bytes_out, child.last_out),
+        _flow(
+            "in",
+            child.packets_in,
+            child.bytes_in,
+            child.last_in,
+        ),
+        _flow(
+            "out",
+            child.packets_out,
+            child.bytes_out,
+            child.last_out,
+        ),
     ]
     return "; ".join(parts)
 
@@ -374,7 +408,11 @@ def _counters_in_words(counters: Counters) -> str:
     return text
 
 
-def _object_in_words(part: Part, tunnel: Tunnel, seen: Survey) -> str:
+def _object_in_words(
+    part: Part,
+    tunnel: Tunnel,
+    seen: Survey,
+) -> str:
     """The command that an object stands for, and whether it is there."""
     command = "; ".join(commands_of(part, tunnel))
     if part.wished.netns in seen.out_of_sight:

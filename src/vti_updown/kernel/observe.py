@@ -50,9 +50,12 @@ class Observe:
         """The link that was applied, with what the kernel has of it now; None where it is not
         there.
         """
+        return self._as_told(applied, self.namespace.link(applied.ifindex))
+
+    def _as_told(self, applied: Applied, told: Any | None) -> Link | None:
+        """The link that was applied, if that is what a message tells of."""
         link = applied.object
         assert isinstance(link, Link)
-        told = self.namespace.link(applied.ifindex)
         there = self.read(told, link)
         if there is None or there.kind != link.kind:
             return None
@@ -207,7 +210,8 @@ class Observe:
                 continue
             key = keys[ifindex]
             links.append(LinkThere(key, ifindex, link.name))
-            if told["flags"] & IFF_UP and self.is_there(applied[key]):
+            is_it = self._as_told(applied[key], told) is not None
+            if told["flags"] & IFF_UP and is_it:
                 yield key, link._replace(master=self._master(told))
         for kind in PLACED:
             known = [was.object for was in applied.values() if type(was.object) is kind]
