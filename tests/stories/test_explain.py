@@ -446,6 +446,20 @@ def test_a_live_name_is_explained_for_each_pair_of_selectors(story: Story) -> No
     assert "--mtu 1400" in story.command("explain", "gw", "--mtu", "1400")
 
 
+def test_a_name_that_is_down_is_explained_by_its_last_event(story: Story) -> None:
+    """The history keeps what charon told, for root."""
+    story.up(**SITE)
+    story.up6(**SITE6)
+    story.down(**SITE)
+    story.down6(**SITE6)
+    text = story.command("explain", "gw")
+    assert text.startswith("From the history, ")
+    assert "- no CHILD_SA of this name is up: this is what was told the last time\n" in text
+    assert "ip route add 10.2.0.0/16 dev vti1 proto 50" in text
+    assert "ip -6 route add fd00:2::/48 dev vti1 proto 50" in text
+    assert "down-client of gw: " in story.command("explain", "gw", "down")
+
+
 def test_a_name_with_too_little_says_what_is_missing(story: Story) -> None:
     """A mark alone makes no VTI."""
     story.settings("[connection.office]\nmark = 7\nlocal = '192.168.0.1'")

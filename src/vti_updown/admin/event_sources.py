@@ -1,15 +1,18 @@
 """Where `explain` has its events from: an environment, a saved one, or what is known of a name."""
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from ..event import Event, parse
 from ..named_tuple import NamedTuple
+from ..records.past import Past
 from ..settings.choose import settings_by_name
 from ..settings.table import FlagWords, Settings, SettingsError
 from ..text import Refusal, shown
 from . import charon_files
+from .history import recorded
 from .live import live
 from .standing import event_asleep
 from .updown_line import with_updown_line
@@ -88,16 +91,17 @@ def _contents(path: str, source: str) -> str:
 
 
 def from_name(words: Sequence[str], flags: FlagWords) -> Told:
-    """What charon tells of a connection's CHILD_SAs or else what its settings know.
+    """What charon tells of a connection's CHILD_SAs.
 
-    `words` are the name, and perhaps `up` or `down`. Raises Refusal if neither knows enough.
+    Without one, it is its last event on record, and without that, what its settings know. `words`
+    are the name, and perhaps `up` or `down`. Raises Refusal if none of them knows enough.
     """
     name, is_up = direction(words)
     told = live(name, is_up)
     line = with_updown_line(flags, name, charon_files.of_charons(told.answers))
     notes = [*told.notes, *line.notes]
     if not told.environments:
-        asleep = from_settings(name, is_up, line.flags)
+        asleep = from_history(name, is_up, line.flags) or from_settings(name, is_up, line.flags)
         return asleep._replace(notes=[*notes, *asleep.notes])
     shown_ones = told.environments[:EVENTS]
     more = len(told.environments) - len(shown_ones)
@@ -116,6 +120,43 @@ def direction(words: Sequence[str]) -> tuple[str, bool]:
         what = f"{shown(' '.join(rest))} behind the connection's name is neither up nor down"
         raise Refusal(what, "write: vti-updown explain CONNECTION [up|down]")
     return name, wanted[0] == "up"
+
+
+def from_history(
+    name: str,
+    is_up: bool,
+    flags: FlagWords,
+) -> Told | None:
+    """The last events of a connection of which the environment is kept. None if there is none.
+
+    A CHILD_SA has one for each pair of selectors.
+    """
+    kept = _kept(name, is_up)
+    if not kept:
+        return None
+    last = kept[-1]
+    same = [event for event in kept if event.unique_id == last.unique_id][-EVENTS:]
+    events = [parse(event.environ or {}) for event in same]
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last.called))
+    notes = ["no CHILD_SA of this name is up: this is what was told the last time"]
+    return Told(events, f"the history, {moment}", notes, flags)
+
+
+def _kept(name: str, is_up: bool) -> list[Past]:
+    """The events of a connection with their environments, the oldest first.
+
+    There are none for somebody who may not read them.
+    """
+    verb = "up" if is_up else "down"
+    try:
+        stories = recorded()
+    except Refusal:
+        return []
+    kept = []
+    for story in stories:
+        if story.tunnel.connection == name:
+            kept += [each for each in story.events if each.environ and each.verb.startswith(verb)]
+    return sorted(kept, key=lambda event: event.number)
 
 
 def from_settings(

@@ -56,7 +56,7 @@ def history(
 
     Raises Refusal if a name is unknown, the records or the log file cannot be read.
     """
-    told = _recorded()
+    told = recorded()
     chosen = _named(names, told) if names else told
     answer = _Answer(chosen, {}, [], time.time())
     if names or log_file is not None:
@@ -77,7 +77,7 @@ def history(
     return Outcome(lines)
 
 
-def _recorded() -> list[Story]:
+def recorded() -> list[Story]:
     """What is on record in this network namespace. Raises Refusal if it may not be read."""
     if os.path.isdir(DIRECTORY) and not os.access(DIRECTORY, os.R_OK | os.X_OK):
         raise Refusal(f"cannot read {DIRECTORY}: permission denied", "run it again, as root", 1)
