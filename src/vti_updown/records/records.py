@@ -9,6 +9,7 @@ keys that are not sure, and looks at the kernel for them.
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 
 from .. import state
@@ -34,8 +35,12 @@ from .unique_ids import UniqueIds
 
 TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .adoption import Adoption
 
+COPY_SECONDS = 3.0
+"""How long a copy waits for whoever writes."""
 SCHEMA_VERSION = 6
 """With another one, the records are set aside and made anew, unless `upgrade` knows the way."""
 SCHEMA = """
@@ -292,6 +297,18 @@ def _open(file: str) -> Records:
         return records
 
 
+def _give_up_in_time() -> "Callable[[int, int, int], None]":
+    """For a copy, which would wait without end for an event that was stopped as it wrote."""
+    end = time.monotonic() + COPY_SECONDS
+
+    def check(status: int, _left: int, _pages: int) -> None:
+        if status == sqlite3.SQLITE_BUSY and time.monotonic() > end:
+            what = f"another process has been writing the records for {COPY_SECONDS:g} s"
+            raise StorageError(what, "see which one hangs: ps -C vti-updown")
+
+    return check
+
+
 def snapshot(namespace: str, directory: str = DIRECTORY) -> Records:
     """A copy in memory of the records of a network namespace.
 
@@ -315,7 +332,7 @@ def copied(namespace: str, directory: str = DIRECTORY) -> Records:
     try:
         os.stat(path)
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as original:
-            original.backup(copy)
+            original.backup(copy, progress=_give_up_in_time())
         return Records(copy)
     except FileNotFoundError:
         return Records(copy)
