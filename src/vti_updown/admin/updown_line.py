@@ -87,7 +87,8 @@ def _flags_of(connection: str, root: str) -> Flags:
     found = [*swanctl.found, *_in_ipsec(connection, root)]
     texts = {line.text for line in found}
     if not found:
-        return Flags({}, [UNKNOWN])
+        what = f"strongSwan's files have no updown line of {shown(connection)}"
+        return Flags({}, [f"{what}; {UNKNOWN}"])
     if len(texts) > 1:
         places = " and ".join(line.place for line in found)
         return Flags({}, [f"{places} have different updown lines; {UNKNOWN}"])
