@@ -72,13 +72,13 @@ end
 
 complete -c vti-updown -f
 complete -c vti-updown -f -n '__vti_updown_is ""' -a check-config -d 'Check the file of settings.'
-complete -c vti-updown -f -n '__vti_updown_is ""' -a explain -d 'Say what an event would do and why, and change nothing: the event of the environment\'s PLUTO_*, of a saved environment, or of a connection by its name and up or down.'
+complete -c vti-updown -f -n '__vti_updown_is ""' -a explain -d 'Say what an event would do, and why.'
 complete -c vti-updown -f -n '__vti_updown_is ""' -a flush -d 'Take away all that the hook has set up.'
-complete -c vti-updown -f -n '__vti_updown_is ""' -a history -d 'Show what happened to each tunnel: since when it is up or down, how often it was down, and for how long.'
+complete -c vti-updown -f -n '__vti_updown_is ""' -a history -d 'Show what happened to each tunnel.'
 complete -c vti-updown -f -n '__vti_updown_is ""' -a prepare -d 'Set up what stays while a tunnel is down.'
 complete -c vti-updown -f -n '__vti_updown_is ""' -a release -d 'Take away what stays while a tunnel is down.'
 complete -c vti-updown -f -n '__vti_updown_is ""' -a repair -d 'Put back what somebody took away or changed.'
-complete -c vti-updown -f -n '__vti_updown_is ""' -a status -d 'Show every tunnel of this host, the worst first: what is configured, what charon has, what the kernel has, and what mends it.'
+complete -c vti-updown -f -n '__vti_updown_is ""' -a status -d 'Show every tunnel of this host, the worst first.'
 complete -c vti-updown -f -n '__vti_updown_is explain' -a '(__vti_updown_names connections)'
 complete -c vti-updown -f -n '__vti_updown_is history' -a '(__vti_updown_names connections)'
 complete -c vti-updown -f -n '__vti_updown_is prepare' -a '(__vti_updown_names prepared)'

@@ -29,7 +29,7 @@ HOW_TO = "python3 tools/messages.py prints what is missing, and --all what there
 PROSE = re.compile(r"[A-Za-z]{2}[\w/-]*[,;:)]? \(?[A-Za-z]|^:? [a-z]+ \S")
 """Two words with a space between them, or what is to be put behind something."""
 SQL = re.compile(
-    r"^\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN|CREATE|WITH) |\b\w+ !?= (\?|link\b)"
+    r"^\s*(SELECT|INSERT|UPDATE|DELETE|PRAGMA|BEGIN|CREATE|ALTER|WITH) |\b\w+ !?= (\?|link\b)"
 )
 MESSAGES = {
     "Refusal": (0, 1),
@@ -43,6 +43,7 @@ MESSAGES = {
     "Unrouted": (0, 1),
     "Conflict": (2, 3),
     "Fault": (0, 1),
+    "Problem": (1, 2),
     "fault": (0, 1),
     "with_warning": (0, 1),
     "said": (1, 2),
@@ -53,17 +54,39 @@ KEYWORDS = {"problem": 0, "message": 0, "hint": 1, "remedy": 1}
 """The same, if they are given by name."""
 HELP = {"Flag", "Command", "Option", "Argument", "PROLOGUE", "usage", "described"}
 """What makes the help: calls, a constant and functions."""
+SCREENS = {
+    "admin/explain.py",
+    "admin/explanation.py",
+    "admin/history.py",
+    "admin/screen.py",
+    "admin/status_json.py",
+    "admin/status_metrics.py",
+    "admin/status_text.py",
+    "admin/why.py",
+}
+"""Modules that make the answer of a command: headings, columns, sentences on what is so, patterns.
+
+Their page in docs/ says how to read them. Only what such a module gives to a call of MESSAGES is
+a message of its own. The problems that `status` shows are made in `admin/tunnel_status.py`.
+"""
+REASONS = {"Reason"}
+"""Types whose texts say why something is as it is. `explain` shows them, and none asks for a cure."""
 NO_MESSAGES = {
+    "admin/charon_log.py": {"JOURNAL"},
     "admin/cli.py": {"_GROUP", "_print_version", "format_options"},
+    "admin/event_sources.py": {"ENVIRONMENT", "source"},
+    "admin/tunnel_status.py": {"holder_in_words"},
     "admin/tunnels.py": {"*"},
+    "admin/updown_line.py": {"place"},
     "cli.py": {"hook"},
     "hook/report.py": {"_noted"},
+    "hook/run.py": {"_end_history"},
     "hook/user_command.py": {"_tell_syslog"},
     "kernel/apply.py": {"_modules"},
     "kernel/lookup.py": {"_name"},
     "named_tuple.py": {"*"},
     "netlink.py": {"*"},
-    "objects/": {"ANOTHERS", "key", "label", "summary", "words", "_listing"},
+    "objects/": {"ANOTHERS", "MERGED", "key", "label", "summary", "title", "words", "_listing"},
     "objects/a": {"commands", "removal_commands", "_words"},
     "objects/r": {"commands", "removal_commands"},
     "objects/s": {"commands", "removal_commands"},
@@ -73,16 +96,30 @@ NO_MESSAGES = {
     "objects/object.py": {"*"},
     "objects/registry.py": {"*"},
     "output.py": {"_place", "error_lines"},
+    "reconcile/difference.py": {
+        "NOT_THERE",
+        "IN_DOUBT",
+        "OTHERWISE",
+        "NOT_WISHED",
+        "GOES_WITH_ADDRESS",
+        "GOES_WITH_VRF",
+    },
+    "reconcile/reconcile.py": {"COMES_OR_GOES_WITH", "LEFT_IN_DOUBT", "LOST_WITH_LINK"},
     "records/": {"COLUMNS", "_use", "read", "_holder"},
+    "records/history.py": {"LOST", "old"},
     "settings/conflicts.py": {"_with_article"},
     "settings/file.py": {"document.rpartition"},
     "settings/values.py": {"any_of", "_list_as_toml", "_table_as_toml", "_scalar"},
     "text.py": {"fitted"},
+    "vici/charons.py": {"__str__"},
+    "vici/protocol.py": {"Message"},
     "wishes/link.py": {"links", "_first_kind"},
+    "wishes/plan.py": {"NO_SOURCE", "leave_out"},
 }
 """Functions and constants, by file or the beginning of its path, whose text is no message of ours.
 
-It is a command that is printed, the name of an object, SQL, a script, or a fault of the code.
+It is a command that is printed, the name of an object or of a source, SQL, a script, a fault of
+the code, or why there is a step, as `explain` shows it.
 """
 INSERTED = re.compile("(?:\0[^\0]+\0)+")
 STANDS_FOR_SOMETHING = re.compile(r"[A-Z][A-Z0-9_]*|\d+")
@@ -160,6 +197,8 @@ class _Module:
         return tuple(dict.fromkeys(filter(None, self._alternatives(node))))
 
     def _of_texts(self, assigned: bool) -> Iterator[Message]:
+        if self.path in SCREENS:
+            return
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Return) and isinstance(node.value, ast.Name):
                 node = node.value  # noqa: PLW2901 (the text stands further up)
@@ -194,7 +233,7 @@ class _Module:
         if SQL.search("".join(pieces)):
             return True
         names = {name for each in above for name in names_of(each)}
-        return bool(HELP & names) or self._is_excluded(names)
+        return bool((HELP | REASONS) & names) or self._is_excluded(names)
 
     def _is_excluded(self, names: set[str]) -> bool:
         for place, excluded in NO_MESSAGES.items():
@@ -283,7 +322,7 @@ class _Module:
             return False
         branches = [getattr(parent, name, []) for name in ("body", "orelse", "finalbody")]
         (branch,) = [each for each in branches if assign in each]
-        return isinstance(branch[-1], ast.Raise | ast.Return)
+        return isinstance(branch[-1], ast.Raise | ast.Return | ast.Continue | ast.Break)
 
 
 def values_in(statements: Iterable[ast.stmt], name: str) -> list[ast.expr]:
@@ -297,6 +336,8 @@ def names_of(node: ast.AST) -> list[str]:
         return [node.name]
     if isinstance(node, ast.Assign):
         return [each.id for each in node.targets if isinstance(each, ast.Name)]
+    if isinstance(node, ast.AnnAssign):
+        return [name_of(node.target)]
     return [name_of(node.func)] if isinstance(node, ast.Call) else []
 
 
@@ -407,7 +448,8 @@ class Comparison:
         """
         hints = self._advice.intersection(self._like(hint))
         texts = set(self._like(text))
-        of_their_own = [each for each in self.found if texts & set(each.texts) and each.hints]
+        telling = set(filter(says_something, texts))  # Others may be like any line.
+        of_their_own = [each for each in self.found if telling & set(each.texts) and each.hints]
         own = {each for message in of_their_own for each in message.hints}
         free = {each for message in self.found if not message.hints for each in message.texts}
         is_any = STANDS_FOR_SOMETHING.fullmatch(text) is not None

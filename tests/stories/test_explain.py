@@ -416,7 +416,7 @@ def test_a_name_is_explained_by_its_settings_when_it_is_down(story: Story) -> No
     text = story.command("explain", "office", "--config", FILE)
     assert text.startswith("From the settings, [connection.office].\n")
     assert "- no CHILD_SA of this name is up" in text
-    assert "- the flags of the updown line are not known; give them to explain as well" in text
+    assert "- strongSwan's files have no updown line of office; the flags" in text
     assert "- mark = 7 ([connection.office]): no CHILD_SA says another\n" in text
     assert "stands for" not in text, "it says why nothing is to be done, and something is"
     assert "ip route add 10.7.0.0/16 dev vti7 proto 50" in text

@@ -121,7 +121,7 @@ def bash(tmp_path: Path, records: Path) -> Iterator[Bash]:
 
 IN_FILE = "--config=settings.toml"
 LINES = [
-    ("", "check-config flush prepare release repair"),
+    ("", "check-config explain flush history prepare release repair status"),
     ("re", "release repair"),
     ("--ki", "--kind"),
     ("--kind ", "--kind auto vti vti6 xfrm"),

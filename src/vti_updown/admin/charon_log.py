@@ -27,6 +27,7 @@ For so long a DELETE is sent again that nobody answers.
 """
 BEHIND_SECONDS = 90.0
 """How long behind its beginning an event has said its lines, with a command of the user's."""
+JOURNAL = "the journal"
 IDENTIFIERS = ("charon", "charon-systemd", "ipsec", "ipsec_starter")
 LINE = re.compile(
     r"(?P<before>.*?)(?P<thread>\d{2,})\[[A-Z]{3}\d?\]"
@@ -107,7 +108,8 @@ def _of_file(file: str) -> Log:
         ) from None
     notes = []
     if size > FILE_BYTES:
-        notes.append(f"only the last {FILE_BYTES >> 20} MiB of {shown(file)} were read")
+        what = f"only the last {FILE_BYTES >> 20} MiB of {shown(file)} were read"
+        notes.append(f"{what}; for events before, name an older file by --charon-log")
     lines = parsed(text.splitlines(), changed)
     if not lines:
         notes.append(
@@ -196,7 +198,7 @@ def _of_journal(spans: Iterable[Span]) -> Log:
         notes.append(
             "the journal has no line of charon's of that time; name a file by --charon-log"
         )
-    return Log(lines, "the journal", notes)
+    return Log(lines, JOURNAL, notes)
 
 
 def _journal(begin: float, until: float, seconds: float) -> list[LogLine]:

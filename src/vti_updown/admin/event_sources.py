@@ -19,11 +19,16 @@ from .updown_line import with_updown_line
 
 FILE_BYTES = 1 << 20
 """No environment is larger (ARG_MAX leaves less)."""
+ENVIRONMENT = "the environment"
 STDIN = "-"
 DIRECTIONS = ("up", "down")
 EVENTS = 16
 """As many events of a connection are explained."""
 NO_FLAGS: FlagWords = MappingProxyType({})
+NO_RECORDS = (
+    "the records are for root alone, so this is what is found without them:"
+    " nobody knows who else has a tunnel; run it as root"
+)
 HINT = "name a connection, give --event FILE, or set PLUTO_VERB and its like"
 
 
@@ -45,7 +50,7 @@ class Told(NamedTuple):
 def from_environment(
     environ: Mapping[str, str],
     flags: FlagWords,
-    source: str = "the environment",
+    source: str = ENVIRONMENT,
 ) -> Told:
     """The one event of an environment, which may have been saved. Raises EventError."""
     if "PLUTO_VERB" not in environ:
@@ -106,7 +111,9 @@ def from_name(words: Sequence[str], flags: FlagWords) -> Told:
     shown_ones = told.environments[:EVENTS]
     more = len(told.environments) - len(shown_ones)
     if more:
-        notes.append(f"it has {more} more pairs of traffic selectors")
+        notes.append(
+            f"only {EVENTS} of its pairs of traffic selectors are explained, and {more} not"
+        )
     events = [parse(environ) for environ in shown_ones]
     source = f"what {told.charon} tells of its live CHILD_SAs"
     return Told(events, source, notes, line.flags)
@@ -179,9 +186,9 @@ def from_settings(
             missing.append(side)
     if missing:
         what = (
-            f"[connection.{shown(name)}] lacks {' and '.join(missing)}, and charon has no such SA"
+            f"charon has no CHILD_SA {shown(name)}, and its settings lack {' and '.join(missing)}"
         )
-        raise Refusal(what, f"bring {shown(name)} up, or add what lacks to the settings")
+        raise Refusal(what, "bring it up, or add them to the settings")
     families = _families(settings)
     events = [_asleep(name, settings, family, is_up) for family in families]
     notes = ["no CHILD_SA of this name is up: its selectors, virtual IPs and IDs are not known"]
@@ -193,12 +200,18 @@ def from_settings(
 
 
 def _unknown(name: str, settings: Settings | None) -> Refusal:
-    what = f"nothing is known of {shown(name)}: charon has no such CHILD_SA, and"
+    hint = "bring it up, or add mark or if_id, local and remote to the settings"
     if settings is None:
-        what = f"{what} the settings have no table [connection.{shown(name)}]"
-    else:
-        what = f"{what} its settings have neither mark nor if_id"
-    return Refusal(what, "bring it up, or add mark or if_id, local and remote to the settings")
+        what = (
+            f"nothing is known of {shown(name)}: charon has no such CHILD_SA,"
+            f" and the settings have no table [connection.{shown(name)}]"
+        )
+        return Refusal(what, hint)
+    what = (
+        f"nothing is known of {shown(name)}: charon has no such CHILD_SA,"
+        " and its settings have neither mark nor if_id"
+    )
+    return Refusal(what, hint)
 
 
 def _families(settings: Settings) -> list[int]:

@@ -28,7 +28,7 @@ from ..settings.table import KEYS, FlagWords
 from ..settings.values import as_toml, as_word
 from ..text import Refusal, shown
 from ..wishes.questions import Reason
-from .event_sources import Told
+from .event_sources import NO_RECORDS, Told
 from .explanation import Answer, Explanation, Item, SettingGiven, as_json, lines
 from .outcome import Outcome
 
@@ -42,10 +42,6 @@ DONE_BEFORE = "the event before does it"
 GOES_ALONG = "it goes along with its link"
 Foretold = set[tuple[str, Object | None]]
 """The steps of the events before: each key with its new object."""
-NO_RECORDS = (
-    "the records are for root alone, so this is what is found without them:"
-    " nobody knows who else has a tunnel; run it as root"
-)
 
 
 def explain(told: Told, is_json: bool) -> Outcome:

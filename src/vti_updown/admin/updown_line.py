@@ -36,14 +36,15 @@ def with_updown_line(
     if set(given) - set(WHERE):
         return Flags(given, [])
     found = [child for child in children if child.name == connection and child.updown]
+    if not found:
+        what = f"strongSwan's files have no updown line of {shown(connection)}"
+        return Flags(given, [f"{what}; {UNKNOWN}"])
     read = _flags_of(found)
     return Flags({**read.flags, **given}, read.notes)
 
 
 def _flags_of(found: Sequence[ConfiguredChild]) -> Flags:
     lines = {child.updown for child in found}
-    if not lines:
-        return Flags({}, [UNKNOWN])
     if len(lines) > 1:
         places = " and ".join(shown(child.where, 80) for child in found)
         return Flags({}, [f"{places} have different updown lines; {UNKNOWN}"])

@@ -337,7 +337,8 @@ def copied(namespace: str, directory: str = DIRECTORY) -> Records:
     except FileNotFoundError:
         return Records(copy)
     except OSError as error:
-        raise StorageError(f"cannot read {directory}: {error.strerror}", "be root") from None
+        what = f"cannot read {directory}: {error.strerror}"
+        raise StorageError(what, "run it again, as root") from None
     except sqlite3.Error as error:
         what = f"cannot read {path}: {shown(error)}"
         raise StorageError(what, "vti-updown repair makes records of what is there") from None

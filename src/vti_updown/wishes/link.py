@@ -163,8 +163,12 @@ def _fitting_kind(event: Event, settings: Settings) -> tuple[LinkKind, Reason]:
         return _first_kind("if_id", None), BY_IF_ID
     end = _marked_end(event, settings)
     kind = _first_kind("mark", end.version)
-    rule = "with a mark and IPv{} endpoints it is a {}"
-    return kind, Reason(rule, ("kind",), (end.version, kind.name))
+    why = Reason(
+        "with a mark and IPv{} endpoints it is a {}",
+        settings=("kind",),
+        values=(end.version, kind.name),
+    )
+    return kind, why
 
 
 def _marked_end(event: Event, settings: Settings) -> IPAddress:
@@ -305,8 +309,12 @@ def _path_mtu(
     if path is None:
         return 0, Reason("nothing leads to {}, so the kernel chooses", ("mtu",), (event.peer,))
     mtu = inner_mtu(path, packet.destination.version)
-    rule = "a path of {} bytes to {} leaves {} beside ESP"
-    return mtu, Reason(rule, ("mtu",), (path, event.peer, mtu))
+    why = Reason(
+        "a path of {} bytes to {} leaves {} beside ESP",
+        settings=("mtu",),
+        values=(path, event.peer, mtu),
+    )
+    return mtu, why
 
 
 def outer_packet(event: Event, settings: Settings) -> OuterPacket | None:

@@ -266,8 +266,11 @@ def _source(
     if ip is None:
         reasons.leave_out("a source of the routes", Reason(NO_SOURCE, (), (local,)))
         return None
-    rule = "its source {} is this host's address within the local selector {}"
-    return Source(ip, Reason(rule, (), (ip, local)))
+    why = Reason(
+        "its source {} is this host's address within the local selector {}",
+        values=(ip, local),
+    )
+    return Source(ip, why)
 
 
 # What stands while no CHILD_SA is up
