@@ -8,6 +8,7 @@ import pytest
 
 from conftest import sh
 from support.host import changes
+from support.slow import slow_rows_but
 from vti_updown import state
 from vti_updown.admin import cli as people
 from vti_updown.hook.user_command import ASKS_CHARON
@@ -790,7 +791,7 @@ SETUPS = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "changed"), SETUPS)
+@pytest.mark.parametrize(("flags", "changed"), slow_rows_but(SETUPS[1::2], SETUPS))
 def test_a_dry_runs_commands_make_what_the_hook_makes(machine, flags, changed):
     """For every kind of set-up, pasted into a shell."""
     before = machine.state()
@@ -809,7 +810,7 @@ def test_a_dry_runs_commands_make_what_the_hook_makes(machine, flags, changed):
     assert changes(alike(pasted), alike(machine.state())) == []
 
 
-@pytest.mark.parametrize(("flags", "changed"), SETUPS)
+@pytest.mark.parametrize(("flags", "changed"), slow_rows_but(SETUPS[::2], SETUPS))
 def test_repair_puts_back_everything_of_every_setup(machine, capfd, flags, changed):
     """Whatever of a set-up is taken away comes back."""
     machine.up(*flags, **changed)
