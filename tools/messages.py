@@ -70,7 +70,7 @@ Their page in docs/ says how to read them. Only what such a module gives to a ca
 a message of its own. The problems that `status` shows are made in `admin/tunnel_status.py`.
 """
 REASONS = {"Reason"}
-"""Types whose texts say why something is as it is. `explain` shows them, and none asks for a cure."""
+"""Types whose texts say why something is as it is, as `explain` shows it. None asks for a cure."""
 NO_MESSAGES = {
     "admin/charon_log.py": {"JOURNAL"},
     "admin/cli.py": {"_GROUP", "_print_version", "format_options"},

@@ -106,7 +106,9 @@ def from_name(words: Sequence[str], flags: FlagWords) -> Told:
     shown_ones = told.environments[:EVENTS]
     more = len(told.environments) - len(shown_ones)
     if more:
-        notes.append(f"only {EVENTS} of its pairs of traffic selectors are explained, and {more} not")
+        notes.append(
+            f"only {EVENTS} of its pairs of traffic selectors are explained, and {more} not"
+        )
     events = [parse(environ) for environ in shown_ones]
     source = f"what {told.charon} tells of its live CHILD_SAs"
     return Told(events, source, notes, line.flags)
