@@ -137,7 +137,11 @@ class _Files:
         finally:
             os.close(handle)
 
-    def included(self, pattern: str, path: str) -> list[str]:
+    def included(
+        self,
+        pattern: str,
+        path: str,
+    ) -> list[str]:
         """The files that `include` names: a pattern, from the folder of the file that includes."""
         folder, _, name = os.path.join(os.path.dirname(path), pattern).rpartition("/")
         if not name:
@@ -291,18 +295,30 @@ class _Swanctl:
 
     # What is meant
 
-    def inner(self, section: _Section, name: str) -> list[tuple[str, _Section]]:
+    def inner(
+        self,
+        section: _Section,
+        name: str,
+    ) -> list[tuple[str, _Section]]:
         """The sections in a section of this name."""
         named = section.sections.get(name, _Section())
         return list(self.whole(named).sections.items())
 
-    def whole(self, section: _Section, depth: int = DEPTH) -> _Section:
+    def whole(
+        self,
+        section: _Section,
+        depth: int = DEPTH,
+    ) -> _Section:
         """A section with what it takes over from the others that it refers to."""
         whole = section
         if not depth:
             return whole
         for path in section.others:
-            whole = _joined(whole, self.whole(self._named(path), depth - 1), NESTING)
+            whole = _joined(
+                whole,
+                self.whole(self._named(path), depth - 1),
+                NESTING,
+            )
         return whole
 
     def _named(self, path: str) -> _Section:
@@ -313,7 +329,11 @@ class _Swanctl:
         return section
 
 
-def _joined(section: _Section, other: _Section, nesting: int) -> _Section:
+def _joined(
+    section: _Section,
+    other: _Section,
+    nesting: int,
+) -> _Section:
     """A section, and what `other` has beyond."""
     joined = _Section(section.where)
     joined.values = {**other.values, **section.values}
@@ -322,7 +342,10 @@ def _joined(section: _Section, other: _Section, nesting: int) -> _Section:
     for name in section.sections.keys() & other.sections.keys():
         if nesting:
             both = section.sections[name], other.sections[name]
-            joined.sections[name] = _joined(*both, nesting - 1)
+            joined.sections[name] = _joined(
+                *both,
+                nesting - 1,
+            )
     return joined
 
 
@@ -335,7 +358,11 @@ class _Word(NamedTuple):
 class _Words:
     """The words of a file, one after the other."""
 
-    def __init__(self, text: str, path: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        path: str,
+    ) -> None:
         self.path = path
         self._text = text
         self._place = 0
@@ -418,7 +445,10 @@ def _text_of(token: "re.Match[str]") -> str:
     quoted = token.group("quoted")
     if quoted is None:
         return token.group()
-    return ESCAPE.sub(lambda found: ESCAPED.get(found[1], found[1]), quoted)
+    return ESCAPE.sub(
+        lambda found: ESCAPED.get(found[1], found[1]),
+        quoted,
+    )
 
 
 # ipsec.conf
@@ -461,7 +491,11 @@ class _Ipsec:
         self.where: dict[str, str] = {}
         """Where each begins."""
 
-    def read(self, path: str, depth: int) -> None:
+    def read(
+        self,
+        path: str,
+        depth: int,
+    ) -> None:
         section: Section = {}
         for number, line in enumerate(self._files.read(path).split("\n"), 1):
             words = COMMENT.sub(r"\1", line).strip()
@@ -476,7 +510,12 @@ class _Ipsec:
             elif kind:
                 _add(section, words)
 
-    def _include(self, pattern: str, path: str, depth: int) -> None:
+    def _include(
+        self,
+        pattern: str,
+        path: str,
+        depth: int,
+    ) -> None:
         if not depth:
             return
         for included in self._files.included(pattern.strip('"'), path):

@@ -153,8 +153,8 @@ COMMANDS = {
         Command(
             name="history",
             help="Show what happened to each tunnel. It says since when it is up or down, how often"
-            " it was down, and for how long. With NAME, a connection or who its peer is: every event"
-            " that is kept, and why it went down, as far as charon's log tells.",
+            " it was down, and for how long. With NAME, a connection or who its peer is: every"
+            " event that is kept, and why it went down, as far as charon's log tells.",
             flags=("charon-log", "json"),
             run=_history,
             argument="NAME",

@@ -18,7 +18,11 @@ VERSION = 1
 Json = dict[str, Any]
 
 
-def lines(host: HostStatus, seen: Survey, answers: Sequence[Answer]) -> list[str]:
+def lines(
+    host: HostStatus,
+    seen: Survey,
+    answers: Sequence[Answer],
+) -> list[str]:
     """The document, with a line for each tunnel: a host may have thousands."""
     head = {
         "version": VERSION,
@@ -146,7 +150,9 @@ def _link(part: Part, seen: Survey) -> Json:
 
 
 def _counters(counters: Counters | None) -> Json | None:
-    return None if counters is None else counters._asdict()
+    if counters is None:
+        return None
+    return counters._asdict()
 
 
 def _objects(tunnel: Tunnel) -> list[Json]:

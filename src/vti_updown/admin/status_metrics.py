@@ -25,7 +25,11 @@ class Metric(NamedTuple):
     samples: Samples
 
 
-def lines(host: HostStatus, seen: Survey, answers: Sequence[Answer]) -> list[str]:
+def lines(
+    host: HostStatus,
+    seen: Survey,
+    answers: Sequence[Answer],
+) -> list[str]:
     """The metrics that there are values for."""
     printed: list[str] = []
     for metric in [*_of_host(host, seen, answers), *_of_tunnels(host), *_of_links(host, seen)]:
@@ -57,7 +61,10 @@ def _of_host(
 ) -> list[Metric]:
     charons: list[tuple[Labels, float]] = []
     for answer in answers:
-        labels = {"socket": _utf8(answer.socket), "pid": str(answer.charon.pid)}
+        labels = {
+            "socket": _utf8(answer.socket),
+            "pid": str(answer.charon.pid),
+        }
         charons.append((labels, float(answer.is_complete)))
     return [
         Metric("charon_answers", "gauge", "Whether charon told all of its SAs in time.", charons),
@@ -76,8 +83,17 @@ def _of_host(
     ]
 
 
-def _alone(name: str, text: str, value: float) -> Metric:
-    return Metric(name, "gauge", text, [(NO_LABELS, float(value))])
+def _alone(
+    name: str,
+    text: str,
+    value: float,
+) -> Metric:
+    return Metric(
+        name,
+        "gauge",
+        text,
+        [(NO_LABELS, float(value))],
+    )
 
 
 def _of_tunnels(host: HostStatus) -> list[Metric]:
@@ -95,12 +111,16 @@ def _of_tunnels(host: HostStatus) -> list[Metric]:
 
 def _established(each: TunnelStatus) -> float | None:
     ages = [sa.ike.established for sa in each.tunnel.sas if sa.ike.established is not None]
-    return time.time() - max(ages) if ages else None
+    if ages:
+        return time.time() - max(ages)
+    return None
 
 
 def _last_received(each: TunnelStatus) -> float | None:
     ages = [age for age in map(_silence, each.tunnel.sas) if age is not None]
-    return time.time() - min(ages) if ages else None
+    if ages:
+        return time.time() - min(ages)
+    return None
 
 
 def _is_expected(each: TunnelStatus) -> bool:
@@ -117,12 +137,16 @@ def _holders(each: TunnelStatus) -> int:
 
 def _silence(sa: Sa) -> int | None:
     """For how many seconds an SA has had no packet. A rekeyed one has had none at first."""
-    return sa.child.installed if sa.child.last_in is None else sa.child.last_in
+    if sa.child.last_in is None:
+        return sa.child.installed
+    return sa.child.last_in
 
 
 def _live_sas(each: TunnelStatus) -> int | None:
     """None if charon could not be asked."""
-    return None if each.sa == "unknown" else len(each.tunnel.sas)
+    if each.sa == "unknown":
+        return None
+    return len(each.tunnel.sas)
 
 
 OF_TUNNELS: tuple[tuple[str, str, Callable[[TunnelStatus], float | None]], ...] = (
@@ -160,7 +184,10 @@ def _labelled(tunnels: Iterable[TunnelStatus]) -> list[tuple[Labels, TunnelStatu
             "netns": ",".join(dict.fromkeys(link.netns for link in wished)),
             "connection": ",".join(_connections(each)),
         }
-        labelled.setdefault(tuple(labels.values()), (labels, each))
+        labelled.setdefault(
+            tuple(labels.values()),
+            (labels, each),
+        )
     return list(labelled.values())
 
 
@@ -191,7 +218,11 @@ def _of_links(host: HostStatus, seen: Survey) -> Iterable[Metric]:
         samples: list[tuple[Labels, float]] = []
         for key, link in links.items():
             if key in seen.counters:
-                labels = {"link": link.name, "kind": link.kind, "netns": link.netns}
+                labels = {
+                    "link": link.name,
+                    "kind": link.kind,
+                    "netns": link.netns,
+                }
                 samples.append((labels, float(getattr(seen.counters[key], field))))
         yield Metric(name, "counter", text, samples)
 

@@ -151,7 +151,11 @@ Place = tuple[str, ...]
 class _Look:
     """The records and the kernel, read as a whole: a host may have thousands of tunnels."""
 
-    def __init__(self, records: Records, kernel: Kernel) -> None:
+    def __init__(
+        self,
+        records: Records,
+        kernel: Kernel,
+    ) -> None:
         self._kernel = kernel
         keys = records.every_key()
         self._references = records.references.listed()
@@ -215,7 +219,11 @@ class _Look:
         """Whether it is wished for at all, as what must come with something else may not be."""
         return key in self._wished or key in self._applied
 
-    def _part(self, key: str, wish: Object) -> Part:
+    def _part(
+        self,
+        key: str,
+        wish: Object,
+    ) -> Part:
         return Part(
             wished=self._wished.get(key, wish),
             applied=self._applied.get(key),
@@ -327,7 +335,15 @@ def _with_sas(tunnels: Sequence[Tunnel], answers: Answers) -> list[Tunnel]:
     for tunnel, sas in zip(tunnels, places.sas, strict=True):
         joined.append(tunnel._replace(sas=tuple(sas)))
     for name, theirs in unknown.items():
-        joined.append(Tunnel(name, (), (), (), tuple(theirs)))
+        joined.append(
+            Tunnel(
+                name=name,
+                references=(),
+                links=(),
+                parts=(),
+                sas=tuple(theirs),
+            )
+        )
     return joined
 
 

@@ -99,7 +99,10 @@ def _flags_of(connection: str, root: str) -> Flags:
 def _flags(line: UpdownLine) -> Flags:
     """The words behind our program's name."""
     if line.text == REFERS:
-        return Flags({}, [f"{line.place} refers to another section, which is not read; {UNKNOWN}"])
+        return Flags(
+            {},
+            [f"{line.place} refers to another section, which is not read; {UNKNOWN}"],
+        )
     try:
         words = shlex.split(line.text)
     except ValueError:
@@ -110,9 +113,15 @@ def _flags(line: UpdownLine) -> Flags:
         try:
             flags = read_flags(words[number + 1 :])
         except SettingsError as error:
-            return Flags({}, [f"{line.place}: {error.message}; {error.hint}"])
+            return Flags(
+                {},
+                [f"{line.place}: {error.message}; {error.hint}"],
+            )
         return Flags(flags, [f"the flags are those of {line.place}"])
-    return Flags({}, [f"{line.place} calls another program: {shown(line.text, 60)}; {UNKNOWN}"])
+    return Flags(
+        {},
+        [f"{line.place} calls another program: {shown(line.text, 60)}; {UNKNOWN}"],
+    )
 
 
 # swanctl.conf
@@ -128,12 +137,20 @@ class _OpenSection(NamedTuple):
 class _Swanctl:
     """Reads the files of swanctl for one connection."""
 
-    def __init__(self, connection: str, root: str) -> None:
+    def __init__(
+        self,
+        connection: str,
+        root: str,
+    ) -> None:
         self._connection = connection
         self._root = root
         self.found: list[UpdownLine] = []
 
-    def read(self, file: str, depth: int = DEPTH) -> None:
+    def read(
+        self,
+        file: str,
+        depth: int = DEPTH,
+    ) -> None:
         """Finds the `updown` of each `connections.ANY.children.CONNECTION`, in included files, too.
 
         A section may be open in one file only, so each file begins outside of all.
@@ -145,7 +162,9 @@ class _Swanctl:
         line = 1
         for token in TOKEN.finditer(_contents(self._root + file)):
             kind = token.lastgroup
-            value = token.group(kind) if kind else ""
+            value = ""
+            if kind:
+                value = token.group(kind)
             if kind == "name" and is_include and depth:
                 for included in _included(value, file, self._root):
                     self.read(included, depth - 1)
@@ -170,7 +189,11 @@ class _Swanctl:
             return False
         return names[::2] == ["connections", "children"] and names[3] == self._connection
 
-    def _end(self, file: str, path: list[_OpenSection]) -> None:
+    def _end(
+        self,
+        file: str,
+        path: list[_OpenSection],
+    ) -> None:
         """A section ends. It may have its hook from another one."""
         if self._is_child(path) and any(section.refers for section in path):
             child = path[-1]
