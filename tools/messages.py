@@ -70,7 +70,7 @@ Their page in docs/ says how to read them. Only what such a module gives to a ca
 a message of its own. The problems that `status` shows are made in `admin/tunnel_status.py`.
 """
 REASONS = {"Reason"}
-"""Types whose texts say why something is as it is. `explain` shows them, and none needs a cure."""
+"""Types whose texts say why something is as it is, as `explain` shows it. None asks for a cure."""
 NO_MESSAGES = {
     "admin/charon_log.py": {"JOURNAL"},
     "admin/cli.py": {"_GROUP", "_print_version", "format_options"},
@@ -112,7 +112,6 @@ NO_MESSAGES = {
     "settings/values.py": {"any_of", "_list_as_toml", "_table_as_toml", "_scalar"},
     "text.py": {"fitted"},
     "vici/charons.py": {"__str__"},
-    "vici/protocol.py": {"Message"},
     "wishes/link.py": {"links", "_first_kind"},
     "wishes/plan.py": {"NO_SOURCE", "leave_out"},
 }
@@ -223,6 +222,8 @@ class _Module:
         parent = self.parents[node]
         if isinstance(parent, ast.arg | ast.Compare | ast.Subscript):
             return True  # a type, or what something is compared with
+        if isinstance(parent, ast.AnnAssign) and name_of(parent.annotation) == "TypeAlias":
+            return True
         if isinstance(parent, ast.Expr) and is_text(node):
             return True  # a docstring
         above = self._above(node)
@@ -336,8 +337,6 @@ def names_of(node: ast.AST) -> list[str]:
         return [node.name]
     if isinstance(node, ast.Assign):
         return [each.id for each in node.targets if isinstance(each, ast.Name)]
-    if isinstance(node, ast.AnnAssign):
-        return [name_of(node.target)]
     return [name_of(node.func)] if isinstance(node, ast.Call) else []
 
 

@@ -47,6 +47,7 @@ def found_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> list
         ('def f(y):\n    x = shown(y)\n    if y:\n        x = f"{x} and more"\n    note(f"left: {x} here")', ["left: X here", "left: X and more here"]),
         ('HINT = "make it anew"\ndef f():\n    raise Refusal("it is gone", HINT)', ["it is gone; make it anew"]),
         ('def f():\n    if a:\n        what = "it is gone"\n        raise Refusal(what, "make it")\n    what = "it is old"\n    raise Refusal(what, "throw it away")', ["it is gone; make it", "it is old; throw it away"]),
+        ('def f():\n    for x in y:\n        if x:\n            what = "it is gone"\n            g(Problem(DOWN, what, "make it"))\n            continue\n        what = z(x)\n        g(Problem(DOWN, what, "mend it"))', ["it is gone; make it", "MESSAGE; mend it"]),
         ('raise InvalidValue(value, " is not a number", "write one")', ["VALUE is not a number; write one"]),
         ('class A:\n    def problem(self):\n        return "is too long"', ["is too long"]),
         ('HINTS = {1: "load the module"}', ["load the module"]),
@@ -64,6 +65,9 @@ def test_a_message_is_found_however_it_is_made(tmp_path, monkeypatch, code, line
         '"""It is a docstring."""',
         'def f():\n    """It is one, too."""',
         'db.execute("SELECT key FROM wish")',
+        'CHANGES = "ALTER TABLE wish ADD COLUMN since"',
+        'Words: TypeAlias = "dict[str, list[Word] | Words]"',
+        'WHY = Reason("it is the first of its names", ("name",))',
         'Flag(name="mtu", help="MTU of the link.")',
         'def f() -> "Link | None":\n    pass',
         'if text == "two words":\n    pass',
@@ -73,6 +77,20 @@ def test_a_message_is_found_however_it_is_made(tmp_path, monkeypatch, code, line
 def test_other_text_is_no_message(tmp_path, monkeypatch, code) -> None:
     """What documents, asks SQLite or makes the help is not printed as a message."""
     assert found_in(tmp_path, monkeypatch, code) == []
+
+
+def test_of_a_screen_only_what_is_raised_is_a_message(tmp_path, monkeypatch) -> None:
+    """Its headings and sentences say how it is, and need no cure."""
+    code = 'print("no tunnel is up")\nraise Refusal("it cannot be read", "be root")'
+    assert len(found_in(tmp_path, monkeypatch, code)) == 2
+    monkeypatch.setattr(messages, "SCREENS", {"module.py"})
+    assert found_in(tmp_path, monkeypatch, code) == ["it cannot be read; be root"]
+
+
+def test_every_screen_is_there() -> None:
+    """A module that has another name by now would have its texts in the page."""
+    lost = [path for path in messages.SCREENS if not (messages.PACKAGE / path).exists()]
+    assert lost == []
 
 
 # The comparison

@@ -350,7 +350,11 @@ class _Swanctl:
         if not depth:
             return whole
         for path in section.others:
-            whole = _joined(whole, self.whole(self._named(path), depth - 1), NESTING)
+            whole = _joined(
+                whole,
+                self.whole(self._named(path), depth - 1),
+                NESTING,
+            )
         return whole
 
     def _named(self, path: str) -> _Section:
@@ -374,7 +378,10 @@ def _joined(
     for name in section.sections.keys() & other.sections.keys():
         if nesting:
             both = section.sections[name], other.sections[name]
-            joined.sections[name] = _joined(*both, nesting - 1)
+            joined.sections[name] = _joined(
+                *both,
+                nesting - 1,
+            )
     return joined
 
 
@@ -474,7 +481,10 @@ def _text_of(token: "re.Match[str]") -> str:
     quoted = token.group("quoted")
     if quoted is None:
         return token.group()
-    return ESCAPE.sub(lambda found: ESCAPED.get(found[1], found[1]), quoted)
+    return ESCAPE.sub(
+        lambda found: ESCAPED.get(found[1], found[1]),
+        quoted,
+    )
 
 
 # ipsec.conf

@@ -39,7 +39,20 @@ DATE = re.compile(
 )
 DAY_OF_YEAR = re.compile(r"(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d)")
 CLOCK = re.compile(r"(?P<clock>\d\d:\d\d:\d\d)")
-MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+MONTHS = [
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+]
 A_DAY = timedelta(days=1)
 CLOCKS_MAY_DIFFER = timedelta(hours=2)
 """As much as a later line may show an earlier time: summer time ends, or a clock is set."""
@@ -134,7 +147,14 @@ def parsed(texts: Sequence[str], last: float) -> list[LogLine]:
             continue
         behind = moment.astimezone().replace(tzinfo=None)
         sa = _number(found["sa"])
-        lines.append(LogLine(moment.timestamp(), found["thread"], found["message"], sa))
+        lines.append(
+            LogLine(
+                moment.timestamp(),
+                found["thread"],
+                found["message"],
+                sa,
+            )
+        )
     lines.reverse()
     return lines
 
@@ -184,7 +204,13 @@ def _of_journal(spans: Iterable[Span]) -> Log:
     notes: list[str] = []
     for begin, until in spans:
         try:
-            read.append(_journal(begin, until, end - time.monotonic()))
+            read.append(
+                _journal(
+                    begin,
+                    until,
+                    end - time.monotonic(),
+                )
+            )
         except subprocess.TimeoutExpired:
             notes.append(
                 f"the journal did not answer within {SECONDS:g} s; name a file by --charon-log"
@@ -201,10 +227,17 @@ def _of_journal(spans: Iterable[Span]) -> Log:
     return Log(lines, JOURNAL, notes)
 
 
-def _journal(begin: float, until: float, seconds: float) -> list[LogLine]:
+def _journal(
+    begin: float,
+    until: float,
+    seconds: float,
+) -> list[LogLine]:
     words = ["journalctl", "--quiet", "--no-pager", "--output=json"]
     words += [f"--identifier={name}" for name in IDENTIFIERS]
-    words += [f"--since=@{begin:.0f}", f"--until=@{until:.0f}"]
+    words += [
+        f"--since=@{begin:.0f}",
+        f"--until=@{until:.0f}",
+    ]
     asked = subprocess.run(  # noqa: S603 (a program of the host's, with words of ours)
         words,
         stdin=subprocess.DEVNULL,
@@ -231,11 +264,21 @@ def journal_line(text: str | bytes) -> LogLine | None:
         return None
     if "THREAD" in entry:
         thread = int(entry["THREAD"])
-        return LogLine(moment, f"{thread:02}", message, _number(entry.get("IKE_SA_UNIQUE_ID")))
+        return LogLine(
+            moment,
+            f"{thread:02}",
+            message,
+            _number(entry.get("IKE_SA_UNIQUE_ID")),
+        )
     found = LINE.fullmatch(message)
     if found is None:
         return None
-    return LogLine(moment, found["thread"], found["message"], _number(found["sa"]))
+    return LogLine(
+        moment,
+        found["thread"],
+        found["message"],
+        _number(found["sa"]),
+    )
 
 
 def _text(message: str | list[int] | None) -> str:
@@ -246,4 +289,6 @@ def _text(message: str | list[int] | None) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
+    if text is None:
+        return None
+    return int(text)

@@ -228,7 +228,9 @@ def _asleep(
     is_up: bool,
 ) -> Event:
     """What the hook would be told. Mark and if_id are left to the settings, which say them."""
-    verb = "up-client" if is_up else "down-client"
+    verb = "down-client"
+    if is_up:
+        verb = "up-client"
     if family == 6:
         verb += "-v6"
     event = event_asleep(name, settings, family)

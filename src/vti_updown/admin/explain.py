@@ -95,7 +95,11 @@ def _outcome(answer: Answer, is_json: bool) -> Outcome:
 class Words:
     """Puts the reasons of a plan into words, with the place of each setting."""
 
-    def __init__(self, chosen: Chosen | None, flags: FlagWords) -> None:
+    def __init__(
+        self,
+        chosen: Chosen | None,
+        flags: FlagWords,
+    ) -> None:
         self._chosen = chosen
         self._flags = flags
 
@@ -325,7 +329,11 @@ class _Work:
         for key in keys:
             if key in wished:
                 thing = wished[key]
-                yield Item("as it is:", self._title(thing), list(self._wished(thing)))
+                yield Item(
+                    "as it is:",
+                    self._title(thing),
+                    list(self._wished(thing)),
+                )
             elif key in self._own:
                 thing = self._own[key]
                 reasons = [f"it comes only with what nobody wishes for: {thing.only_with}"]

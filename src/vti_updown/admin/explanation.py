@@ -38,7 +38,9 @@ class SettingGiven(NamedTuple):
 
     @property
     def place(self) -> str:
-        return f"{self.file} {self.table}" if self.file else "flag"
+        if self.file:
+            return f"{self.file} {self.table}"
+        return "flag"
 
 
 class Explanation(NamedTuple):
@@ -77,7 +79,11 @@ class Answer(NamedTuple):
 
 def lines(answer: Answer) -> list[str]:
     """The answer in lines of at most 80 columns. Only a command may be longer, and stays whole."""
-    printed = _wrapped(f"From {answer.source}.", "", "  ")
+    printed = _wrapped(
+        f"From {answer.source}.",
+        "",
+        "  ",
+    )
     for note in answer.notes:
         printed += _wrapped(note, "- ", "  ")
     for event in answer.events:
@@ -88,7 +94,11 @@ def lines(answer: Answer) -> list[str]:
 def _event_lines(event: Explanation) -> Iterator[str]:
     yield from _wrapped(event.heading, "", "  ")
     for given in event.settings:
-        yield from _wrapped(f"{given.written} ({given.place})", "  ", "    ")
+        yield from _wrapped(
+            f"{given.written} ({given.place})",
+            "  ",
+            "    ",
+        )
     if not event.steps:
         yield from ["", "Nothing to change."]
     for number, item in enumerate(event.steps, 1):
@@ -106,9 +116,17 @@ def _event_lines(event: Explanation) -> Iterator[str]:
 
 def _item_lines(mark: str, item: Item) -> Iterator[str]:
     indent = " " * len(mark)
-    yield from _wrapped(f"{item.doing} {item.what}", mark, indent)
+    yield from _wrapped(
+        f"{item.doing} {item.what}",
+        mark,
+        indent,
+    )
     for reason in item.reasons:
-        yield from _wrapped(reason, f"{indent}- ", f"{indent}  ")
+        yield from _wrapped(
+            reason,
+            f"{indent}- ",
+            f"{indent}  ",
+        )
     for command in item.commands:
         yield f"{indent}{command}"
 

@@ -57,7 +57,9 @@ def history(
     Raises Refusal if a name is unknown, the records or the log file cannot be read.
     """
     told = recorded()
-    chosen = _named(names, told) if names else told
+    chosen = told
+    if names:
+        chosen = _named(names, told)
     answer = _Answer(chosen, {}, [], time.time())
     if names or log_file is not None:
         answer = _with_causes(answer, log_file)
@@ -104,7 +106,10 @@ def _unknown(name: str, told: Iterable[Story]) -> Refusal:
     there = ", ".join(known[:10])
     if len(known) > 10:
         there = f"{there} and {len(known) - 10} more"
-    return Refusal(f"no history of {shown(name)}", f"there is one of: {there or 'nothing yet'}")
+    return Refusal(
+        f"no history of {shown(name)}",
+        f"there is one of: {there or 'nothing yet'}",
+    )
 
 
 def _with_causes(answer: _Answer, log_file: str | None) -> _Answer:
@@ -115,7 +120,10 @@ def _with_causes(answer: _Answer, log_file: str | None) -> _Answer:
     if not downs:
         return answer
     log = read_log(log_file, [event.called for event in downs])
-    return answer._replace(causes=causes(log, downs), notes=log.notes)
+    return answer._replace(
+        causes=causes(log, downs),
+        notes=log.notes,
+    )
 
 
 def _has_cause(event: Past) -> bool:
@@ -146,13 +154,17 @@ def _name(story: Story) -> str:
     tunnel = story.tunnel
     peer = tunnel.xauth_id or tunnel.peer_id
     connection = shown(tunnel.connection, 200)
-    return f"{connection} ({shown(peer, 200)})" if peer else connection
+    if peer:
+        return f"{connection} ({shown(peer, 200)})"
+    return connection
 
 
 def _state(story: Story) -> str:
     if story.is_up is None:
         return "not known to be up"
-    state = "up" if story.is_up else "down"
+    state = "down"
+    if story.is_up:
+        state = "up"
     if story.since is None:
         return f"{state}, longer than the events that are kept"
     return f"{state} since {_local(story.since)}"
@@ -209,7 +221,9 @@ def _result(
         return f"down, for {seconds}" if outage.up is not None else f"down, {seconds} so far"
     if not event.is_event:
         return "failed" if event.status else "done"
-    still = "" if event.was_up != event.is_up else "still "
+    still = "still "
+    if event.was_up != event.is_up:
+        still = ""
     return f"{still}up" if event.is_up else f"{still}down"
 
 
@@ -217,7 +231,10 @@ def _why(event: Past, answer: _Answer) -> list[str]:
     cause = answer.causes.get(event.number)
     if cause is not None:
         log = f"{_local(cause.line.time)} {shown(cause.line.message, 200)}"
-        return [*_detail(f"why: {cause.words}"), *_detail(f"log: {log}")]
+        return [
+            *_detail(f"why: {cause.words}"),
+            *_detail(f"log: {log}"),
+        ]
     ended = ""
     if event.charon and processes.gone(event.charon):
         pid, _, _ = event.charon.partition("@")
@@ -226,7 +243,9 @@ def _why(event: Past, answer: _Answer) -> list[str]:
 
 
 def _detail(text: str) -> list[str]:
-    return _wrapped(text, INDENT, INDENT + "  ") if text else []
+    if text:
+        return _wrapped(text, INDENT, INDENT + "  ")
+    return []
 
 
 def _wrapped(
@@ -264,7 +283,9 @@ def _duration(seconds: float) -> str:
     for size, unit, smaller, less in UNITS:
         if whole >= size:
             rest = whole % size // smaller
-            return f"{whole // size} {unit} {rest} {less}" if rest else f"{whole // size} {unit}"
+            if rest:
+                return f"{whole // size} {unit} {rest} {less}"
+            return f"{whole // size} {unit}"
     return f"{whole} s"
 
 
@@ -326,7 +347,10 @@ def _cause_as_json(event: Past, answer: _Answer) -> dict[str, object]:
     cause = answer.causes.get(event.number)
     if cause is not None:
         return {"why": cause.words, "log": cause.line.message}
-    return {"why": event.said if event.verb == STALE else None, "log": None}
+    return {
+        "why": event.said if event.verb == STALE else None,
+        "log": None,
+    }
 
 
 def _utc(moment: float) -> str:

@@ -76,7 +76,9 @@ def _environments(
         remote = selector(its)
         if not _is_pair(local, remote):
             continue
-        side = "host" if local.is_host(_endpoint(sa.local_host)) else "client"
+        side = "client"
+        if local.is_host(_endpoint(sa.local_host)):
+            side = "host"
         verb = f"{'up' if is_up else 'down'}-{side}"
         if local.network.version == 6:
             verb += "-v6"
@@ -96,7 +98,9 @@ def _is_pair(local: Selector, remote: Selector) -> bool:
 
 
 def _endpoint(host: str | None) -> IPAddress | None:
-    return None if host is None else ip_address(host)
+    if host is None:
+        return None
+    return ip_address(host)
 
 
 def _common(sa: IkeSa, child: ChildSa) -> dict[str, str]:

@@ -151,7 +151,10 @@ def _to_take_away(
     ours = work.kernel.ours(copy.applied.namespaces())
     unrecorded = [each for each in ours if each.object.key not in recorded]
     for applied in (*recorded.values(), *unrecorded):
-        together.join(applied.object.key, applied.object.link_key or applied.object.key)
+        together.join(
+            applied.object.key,
+            applied.object.link_key or applied.object.key,
+        )
     parts: dict[str, _Part] = {}
     for number in going:
         _part(join_wishes(number, references, together), parts).references.append(number)

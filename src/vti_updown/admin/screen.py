@@ -67,7 +67,9 @@ def amount(size: int, gap: str = " ") -> str:
         value /= THOUSAND
         del left[0]
     is_short = len(left) < len(UNITS) and round(value, 1) < THOUSAND / 10
-    digits = 1 if is_short else 0
+    digits = 0
+    if is_short:
+        digits = 1
     return f"{value:.{digits}f}{gap}{left[0]}"
 
 
@@ -139,7 +141,9 @@ def folded(
     that is longer than a line, such as a command's argument, stays whole.
     """
     lines: list[str] = []
-    line = indent if first is None else first
+    line = indent
+    if first is not None:
+        line = first
     is_empty = True
     for word in shown(text, LONGEST).split(" "):
         longer = f"{line}{word}" if is_empty else f"{line} {word}"
@@ -180,7 +184,10 @@ def table(columns: Sequence[Column], rows: Collection[Row]) -> list[str]:
     widths = _widths(columns, rows)
     moved: list[int] = []
     movable = [place for place, column in enumerate(columns) if column.moves]
-    movable.sort(key=lambda place: columns[place].moves, reverse=True)
+    movable.sort(
+        key=lambda place: columns[place].moves,
+        reverse=True,
+    )
     while movable and _width(widths, moved) > COLUMNS:
         moved.append(movable.pop())
     headings = [column.heading for column in columns]

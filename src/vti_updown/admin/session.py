@@ -68,7 +68,11 @@ class Session:
         adopt_lost(self._charon, copy, self.kernel)
         return copy
 
-    def each(self, parts: Iterable[T], work: Callable[[T, Records], Result]) -> None:
+    def each(
+        self,
+        parts: Iterable[T],
+        work: Callable[[T, Records], Result],
+    ) -> None:
         """Does the work on each part, with the records locked, and notes what came of it."""
         left = deque(parts)
         if self._is_dry_run:
@@ -83,7 +87,11 @@ class Session:
         except RecordsError as error:
             self.note_error(error)
 
-    def _hold(self, left: deque[T], work: Callable[[T, Records], Result]) -> None:
+    def _hold(
+        self,
+        left: deque[T],
+        work: Callable[[T, Records], Result],
+    ) -> None:
         """Does the next parts, until others should have the records."""
         with self._turn.records(PATIENCE_SECONDS) as records:
             end = time.monotonic() + HOLD_SECONDS
@@ -108,7 +116,12 @@ class Session:
             records.rollback()
             refusal = refused(error)
             self.note_error(refusal)
-            failed = Came(time.monotonic() - begin, refusal.status, refusal.message, "")
+            failed = Came(
+                time.monotonic() - begin,
+                refusal.status,
+                refusal.message,
+                "",
+            )
             self._add_to_history(failed, [], records)
             return
         self._note(result)
@@ -132,7 +145,11 @@ class Session:
             return
         try:
             tunnels = records.references.tunnels(keys)
-            records.history.add(Entry(self._command, time.time()), came, tunnels)
+            records.history.add(
+                Entry(self._command, time.time()),
+                came,
+                tunnels,
+            )
             records.commit()
         except DatabaseError:
             records.rollback()
@@ -171,7 +188,11 @@ class Session:
 
     # What a part does
 
-    def reconcile(self, keys: Iterable[str], records: Records) -> Result:
+    def reconcile(
+        self,
+        keys: Iterable[str],
+        records: Records,
+    ) -> Result:
         """The kernel follows the records over these keys."""
         keys = list(keys)
         if self._is_dry_run:
@@ -179,7 +200,11 @@ class Session:
         result = reconcile(keys, records, self.kernel)
         return _of_its_own(result, keys)
 
-    def settle(self, change: Change, records: Records) -> Result:
+    def settle(
+        self,
+        change: Change,
+        records: Records,
+    ) -> Result:
         """The kernel follows a change.
 
         Raises Refusal, with all as it was before, if a step of its own is refused.
@@ -199,7 +224,11 @@ class Session:
             keys += records.references.end(number)
         return self._rehearsed(keys, records)
 
-    def _rehearsed(self, keys: Iterable[str], records: Records) -> Result:
+    def _rehearsed(
+        self,
+        keys: Iterable[str],
+        records: Records,
+    ) -> Result:
         """The steps that would be taken, as if each were, without those of the parts before."""
         with_lost = with_doubts(keys, records, self.kernel)
         found = steps_over(with_lost, records, self.kernel)

@@ -157,7 +157,9 @@ def _link(part: Part, seen: Survey) -> Json:
 
 
 def _counters(counters: Counters | None) -> Json | None:
-    return None if counters is None else counters._asdict()
+    if counters is None:
+        return None
+    return counters._asdict()
 
 
 def _objects(tunnel: Tunnel) -> list[Json]:

@@ -61,7 +61,10 @@ def _of_host(
 ) -> list[Metric]:
     charons: list[tuple[Labels, float]] = []
     for answer in answers:
-        labels = {"socket": _utf8(answer.socket), "pid": str(answer.charon.pid)}
+        labels = {
+            "socket": _utf8(answer.socket),
+            "pid": str(answer.charon.pid),
+        }
         charons.append((labels, float(answer.is_complete)))
     return [
         Metric(
@@ -120,12 +123,16 @@ def _of_tunnels(host: HostStatus) -> list[Metric]:
 
 def _established(each: TunnelStatus) -> float | None:
     ages = [sa.ike.established for sa in each.tunnel.sas if sa.ike.established is not None]
-    return time.time() - max(ages) if ages else None
+    if ages:
+        return time.time() - max(ages)
+    return None
 
 
 def _last_received(each: TunnelStatus) -> float | None:
     ages = [age for age in map(_silence, each.tunnel.sas) if age is not None]
-    return time.time() - min(ages) if ages else None
+    if ages:
+        return time.time() - min(ages)
+    return None
 
 
 def _is_expected(each: TunnelStatus) -> bool:
@@ -142,12 +149,16 @@ def _holders(each: TunnelStatus) -> int:
 
 def _silence(sa: Sa) -> int | None:
     """For how many seconds an SA has had no packet. A rekeyed one has had none at first."""
-    return sa.child.installed if sa.child.last_in is None else sa.child.last_in
+    if sa.child.last_in is None:
+        return sa.child.installed
+    return sa.child.last_in
 
 
 def _live_sas(each: TunnelStatus) -> int | None:
     """None if charon could not be asked."""
-    return None if each.sa == "unknown" else len(each.tunnel.sas)
+    if each.sa == "unknown":
+        return None
+    return len(each.tunnel.sas)
 
 
 OF_TUNNELS: tuple[tuple[str, str, Callable[[TunnelStatus], float | None]], ...] = (
@@ -185,7 +196,10 @@ def _labelled(tunnels: Iterable[TunnelStatus]) -> list[tuple[Labels, TunnelStatu
             "netns": ",".join(dict.fromkeys(link.netns for link in wished)),
             "connection": ",".join(_connections(each)),
         }
-        labelled.setdefault(tuple(labels.values()), (labels, each))
+        labelled.setdefault(
+            tuple(labels.values()),
+            (labels, each),
+        )
     return list(labelled.values())
 
 
@@ -216,7 +230,11 @@ def _of_links(host: HostStatus, seen: Survey) -> Iterable[Metric]:
         samples: list[tuple[Labels, float]] = []
         for key, link in links.items():
             if key in seen.counters:
-                labels = {"link": link.name, "kind": link.kind, "netns": link.netns}
+                labels = {
+                    "link": link.name,
+                    "kind": link.kind,
+                    "netns": link.netns,
+                }
                 samples.append((labels, float(getattr(seen.counters[key], field))))
         yield Metric(
             name,

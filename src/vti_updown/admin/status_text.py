@@ -97,8 +97,16 @@ def _of_host(host: HostStatus) -> list[str]:
     """What is wrong with none of the tunnels alone, before all else."""
     lines: list[str] = []
     for problem in host.problems:
-        lines += folded(f"{WORDS[problem.level]} {problem.what}", INDENT, "")
-        lines += folded(f"mend it: {problem.remedy}", INDENT * 2, INDENT)
+        lines += folded(
+            f"{WORDS[problem.level]} {problem.what}",
+            INDENT,
+            "",
+        )
+        lines += folded(
+            f"mend it: {problem.remedy}",
+            INDENT * 2,
+            INDENT,
+        )
     for note in host.notes:
         lines += folded(note, INDENT, "")
     return lines
@@ -149,7 +157,11 @@ def _row(
         sent,
         _last_in(tunnel),
     )
-    return Row(cells, _colour(status) if has_colour else "", _said(status.problems))
+    return Row(
+        cells,
+        _colour(status) if has_colour else "",
+        _said(status.problems),
+    )
 
 
 def _said(problems: Iterable[Problem]) -> list[str]:
@@ -267,7 +279,10 @@ def _block(
     tunnel = status.tunnel
     heading = f"{tunnel.name}: {state(status)}"
     if has_colour:
-        heading = painted(heading, f"{BOLD};{_colour(status)}")
+        heading = painted(
+            heading,
+            f"{BOLD};{_colour(status)}",
+        )
     lines = [heading, *_said(status.problems)]
     if status.expected:
         lines += _entry("expected", status.expected)
@@ -277,22 +292,37 @@ def _block(
     for part in tunnel.links:
         lines += _entry("link", _link_in_words(part))
         if part.key in seen.counters:
-            lines += _entry("", _counters_in_words(seen.counters[part.key]))
+            lines += _entry(
+                "",
+                _counters_in_words(seen.counters[part.key]),
+            )
     if tunnel.others:
-        lines += _entry("shared", f"with {', '.join(tunnel.others)}")
-    return [*lines, *_of_objects(tunnel, seen), *_of_holders(tunnel)]
+        lines += _entry(
+            "shared",
+            f"with {', '.join(tunnel.others)}",
+        )
+    return [
+        *lines,
+        *_of_objects(tunnel, seen),
+        *_of_holders(tunnel),
+    ]
 
 
 def _of_objects(tunnel: Tunnel, seen: Survey) -> list[str]:
     lines: list[str] = []
     objects = [part for part in tunnel.parts if not isinstance(part.wished, Link)]
     for part in objects[:SHOWN_OBJECTS]:
-        lines += _entry(_kind(part), _object_in_words(part, tunnel, seen))
+        lines += _entry(
+            _kind(part),
+            _object_in_words(part, tunnel, seen),
+        )
     return lines + _more(len(objects) - SHOWN_OBJECTS)
 
 
 def _more(count: int) -> list[str]:
-    return _entry("", f"and {count:,} more") if count > 0 else []
+    if count > 0:
+        return _entry("", f"and {count:,} more")
+    return []
 
 
 def _entry(label: str, text: str) -> list[str]:
@@ -419,12 +449,17 @@ def _object_in_words(
         return f"{command} (not known)"
     if part.applied is None:
         return f"{command} (not set up by us)"
-    return command if part.there is not None else f"{command} (gone)"
+    if part.there is not None:
+        return command
+    return f"{command} (gone)"
 
 
 def _kind(part: Part) -> str:
     """What kind of object it is, in a word: `route`."""
-    return KIND_WORDS.get(type(part.wished), type(part.wished).__name__.lower())
+    return KIND_WORDS.get(
+        type(part.wished),
+        type(part.wished).__name__.lower(),
+    )
 
 
 def _of_holders(tunnel: Tunnel) -> list[str]:

@@ -74,12 +74,20 @@ def stories(events: Iterable[Past]) -> list[Story]:
         of_tunnel.setdefault(event.tunnel, []).append(event)
     told = []
     for tunnel, own in of_tunnel.items():
-        anybodys = of_tunnel.get(Tunnel(tunnel.connection, "", ""), [])
+        anybodys = of_tunnel.get(
+            Tunnel(tunnel.connection, "", ""),
+            [],
+        )
         if own is anybodys:
             continue
         there = {(event.verb, event.called) for event in own}
         more = [event for event in anybodys if (event.verb, event.called) not in there]
-        told.append(_story(tunnel, [*own, *more]))
+        told.append(
+            _story(
+                tunnel,
+                [*own, *more],
+            )
+        )
     connections = {story.tunnel.connection for story in told}
     for tunnel, own in of_tunnel.items():
         if tunnel.connection not in connections:
@@ -89,7 +97,11 @@ def stories(events: Iterable[Past]) -> list[Story]:
 
 def _story(tunnel: Tunnel, events: Iterable[Past]) -> Story:
     ordered = sorted(events, key=_order)
-    return Story(tunnel, ordered[-KEPT:], is_whole=len(ordered) <= KEPT)
+    return Story(
+        tunnel,
+        ordered[-KEPT:],
+        is_whole=len(ordered) <= KEPT,
+    )
 
 
 def _order(event: Past) -> tuple[bool, int]:

@@ -337,11 +337,11 @@ def _with_sas(tunnels: Sequence[Tunnel], answers: Answers) -> list[Tunnel]:
     for name, theirs in unknown.items():
         joined.append(
             Tunnel(
-                name,
-                (),
-                (),
-                (),
-                tuple(theirs),
+                name=name,
+                references=(),
+                links=(),
+                parts=(),
+                sas=tuple(theirs),
             )
         )
     return joined

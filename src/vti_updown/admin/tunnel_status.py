@@ -55,7 +55,9 @@ class TunnelStatus(NamedTuple):
     def meant(self) -> str:
         """How all of it is meant: see `expected`."""
         kinds = {each.meant for each in self.configured}
-        return kinds.pop() if len(kinds) == 1 else PLAIN
+        if len(kinds) == 1:
+            return kinds.pop()
+        return PLAIN
 
     @property
     def level(self) -> str:
@@ -206,7 +208,10 @@ class _Judge:
     def status(self) -> TunnelStatus:
         """A charon that is gone leaves all as it was, so nothing else counts of what it had."""
         left = self._left_by_charon()
-        problems = [*self._of_sa(), *(left or self._of_parts())]
+        problems = [
+            *self._of_sa(),
+            *(left or self._of_parts()),
+        ]
         return TunnelStatus(
             tunnel=self._tunnel,
             sa=self._sa(),
@@ -217,7 +222,9 @@ class _Judge:
 
     def _expected(self) -> str:
         reasons = [each.expected for each in self._configured if each.expected]
-        return reasons[0] if reasons else ""
+        if reasons:
+            return reasons[0]
+        return ""
 
     def _start(self) -> str:
         """The command that starts it."""
@@ -234,7 +241,9 @@ class _Judge:
     def _sa(self) -> str:
         if self._tunnel.sas:
             return "up"
-        return "down" if self._is_asked() else "unknown"
+        if self._is_asked():
+            return "down"
+        return "unknown"
 
     def _is_asked(self) -> bool:
         """Whether every charon that may have an SA of it has told all of its own."""
@@ -386,7 +395,9 @@ def difference_of(part: Part) -> str:
         return ""
     label = part.wished.label
     if part.there is None:
-        return f"{label} is set down" if part.is_set_down else f"{label} is gone"
+        if part.is_set_down:
+            return f"{label} is set down"
+        return f"{label} is gone"
     if not was.sure:
         return f"{label} is in doubt: an event died at it"
     changed = _changed_fields(was.object, part.there)

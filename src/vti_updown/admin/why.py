@@ -48,7 +48,11 @@ class Sign(NamedTuple):
     is_anybodys: bool = False
     """Whether it stands for itself, whatever IKE_SA the line is of."""
 
-    def tells_of(self, line: LogLine, event: Past) -> bool:
+    def tells_of(
+        self,
+        line: LogLine,
+        event: Past,
+    ) -> bool:
         """Whether the line is this sign, and not that of another IKE_SA or CHILD_SA."""
         found = self.pattern.search(line.message)
         if found is None:
@@ -63,7 +67,11 @@ class Sign(NamedTuple):
         return named.get("child") in (None, event.tunnel.connection)
 
 
-def _sign(pattern: str, words: str, is_anybodys: bool = False) -> Sign:
+def _sign(
+    pattern: str,
+    words: str,
+    is_anybodys: bool = False,
+) -> Sign:
     return Sign(re.compile(pattern), words, is_anybodys)
 
 
@@ -105,7 +113,11 @@ class _Told:
         named = [line for line in self._shortly_before(event) if _names(line, event)]
         return self._told_by(named, event)
 
-    def _between(self, begin: float, end: float) -> Sequence[tuple[int, LogLine]]:
+    def _between(
+        self,
+        begin: float,
+        end: float,
+    ) -> Sequence[tuple[int, LogLine]]:
         first = bisect_left(self._times, begin)
         last = bisect_left(self._times, end)
         return [(place, self._lines[place]) for place in range(first, last)]
@@ -124,7 +136,11 @@ class _Told:
                 return place
         return None
 
-    def _work_before(self, own: int, event: Past) -> list[LogLine]:
+    def _work_before(
+        self,
+        own: int,
+        event: Past,
+    ) -> list[LogLine]:
         """The lines of the work that the hook was called in, the latest first."""
         thread = self._lines[own].thread
         since = event.called - HOOK_SECONDS
@@ -145,30 +161,51 @@ class _Told:
         return work
 
     def _shortly_before(self, event: Past) -> list[LogLine]:
-        found = self._between(event.called - HOOK_SECONDS, event.called + 1)
+        found = self._between(
+            event.called - HOOK_SECONDS,
+            event.called + 1,
+        )
         return [line for _, line in reversed(found)]
 
-    def _told_by(self, work: Sequence[LogLine], event: Past) -> Cause | None:
+    def _told_by(
+        self,
+        work: Sequence[LogLine],
+        event: Past,
+    ) -> Cause | None:
         for sign in SIGNS:
             for line in work:
                 if sign.tells_of(line, event):
                     return Cause(sign.words, line)
         return _closed_by_peer(work, event)
 
-    def _by_this_side(self, work: Sequence[LogLine], event: Past) -> Cause | None:
+    def _by_this_side(
+        self,
+        work: Sequence[LogLine],
+        event: Past,
+    ) -> Cause | None:
         """What began an exchange whose end the work is: a DELETE that this side has sent."""
         if not any(ENDED.match(line.message) for line in work):
             return None
-        earlier = self._between(event.called - BEFORE_SECONDS, event.called + 1)
+        earlier = self._between(
+            event.called - BEFORE_SECONDS,
+            event.called + 1,
+        )
         for place, line in reversed(earlier):
             if _begins_delete(line, event):
                 return self._asked_for(place, event)
         return None
 
-    def _asked_for(self, place: int, event: Past) -> Cause:
+    def _asked_for(
+        self,
+        place: int,
+        event: Past,
+    ) -> Cause:
         """Who asked for the DELETE whose line is there, if that stands right before it."""
         line = self._lines[place]
-        before = self._between(line.time - SAME_MOMENT, line.time + 0.1)
+        before = self._between(
+            line.time - SAME_MOMENT,
+            line.time + 0.1,
+        )
         for number, earlier in reversed(before):
             if number > place:
                 continue

@@ -53,10 +53,19 @@ class Kernel:
             raise Refusal(message, hint, 1)
         observe = self.observe(netns)
         links = Links(observe, self.observe(), self.lookup)
-        outcome = Apply(observe.namespace, links).take(step, known, sure, last)
+        outcome = Apply(observe.namespace, links).take(
+            step,
+            known,
+            sure,
+            last,
+        )
         return _with_cookie(outcome, observe.namespace)
 
-    def now(self, step: Step, known: Mapping[str, Applied]) -> str | None:
+    def now(
+        self,
+        step: Step,
+        known: Mapping[str, Applied],
+    ) -> str | None:
         """What is in the place of an object that is to be put there, as `Applied.before` has it."""
         new = step.new
         link = known.get(step.object.link_key)
@@ -196,7 +205,9 @@ def _left_alone(
     links = shown(name)
     if more:
         links = f"{links} (and {more} more)"
-    ip = f"ip -n {shown(netns, 15)}" if netns else "ip"
+    ip = "ip"
+    if netns:
+        ip = f"ip -n {shown(netns, 15)}"
     remedy = f"if that is gone for good: {ip} link del {shown(name)}"
     return f"left alone: {links}, another vti-updown's; {remedy}"
 

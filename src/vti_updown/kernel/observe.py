@@ -25,7 +25,11 @@ class Observe:
     `lookup` is of charon's own, where the outer packets of every tunnel are routed.
     """
 
-    def __init__(self, namespace: Namespace, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        lookup: Lookup,
+    ) -> None:
         self.namespace = namespace
         self._lookup = lookup
 
@@ -108,7 +112,11 @@ class Observe:
                 bound = applied._replace(borrowed=True)
         return bound
 
-    def _is_bound_to(self, told: Any, device: int | None) -> bool:
+    def _is_bound_to(
+        self,
+        told: Any,
+        device: int | None,
+    ) -> bool:
         """Whether a tunnel is bound to this underlying link.
 
         Where that is gone, it still has its number.
@@ -118,11 +126,19 @@ class Observe:
             return number == device
         return number != 0 and not self._lookup.ifname(number)
 
-    def _takes_packets_of_unbound(self, link: Link, device: int) -> bool:
+    def _takes_packets_of_unbound(
+        self,
+        link: Link,
+        device: int,
+    ) -> bool:
         """Whether one that is bound to `device` stands in the place of an equal one that is not."""
         return not link.of_kind.bound_is_another or device == self._lookup.way_out(link)
 
-    def read(self, told: Any | None, link: Link) -> Link | None:
+    def read(
+        self,
+        told: Any | None,
+        link: Link,
+    ) -> Link | None:
         """The tunnel interface that a message tells of, on the underlying link of `link`.
 
         None for a link that is not a tunnel, and for no message.
@@ -130,7 +146,10 @@ class Observe:
         there = read_link(told, link.netns)
         if there is None:
             return None
-        return there._replace(device=link.device, master=self._master(told))
+        return there._replace(
+            device=link.device,
+            master=self._master(told),
+        )
 
     def _master(self, told: Any) -> str:
         """The name of the VRF that a link belongs to; empty for none."""
@@ -138,7 +157,11 @@ class Observe:
 
     # What is not ours
 
-    def host_routes(self, network: IPNetwork, table: int) -> HostRoutes:
+    def host_routes(
+        self,
+        network: IPNetwork,
+        table: int,
+    ) -> HostRoutes:
         """What a table of this namespace says of a network."""
         return host_routes(self.namespace, network, table)
 
@@ -156,7 +179,13 @@ class Observe:
             ifindex = told["index"]
             # Nobody knows whose choice its MTU was, so it is what was there before us.
             before = str(kernels_choice(told))
-            ours.append(Applied(link._replace(mtu=0), True, ifindex, before=before))
+            applied = Applied(
+                object=link._replace(mtu=0),
+                sure=True,
+                ifindex=ifindex,
+                before=before,
+            )
+            ours.append(applied)
             links.append(LinkThere(link.key, ifindex, link.name))
         if self.namespace.name != OWN and not links:
             return []

@@ -156,7 +156,10 @@ class History:
         """Says that the tunnel went with its charon, if nobody has said so. None of it lives."""
         has_stale = any(True for _ in self._charons(entry.tunnel))
         if has_stale and self._was_told_up(entry.tunnel):
-            number = self._insert(Entry(STALE, entry.called, entry.tunnel), was_up=True)
+            number = self._insert(
+                Entry(STALE, entry.called, entry.tunnel),
+                was_up=True,
+            )
             self._complete(number, LOST, entry.tunnel)
 
     def end(self, came: Came) -> None:
@@ -194,7 +197,11 @@ class History:
 
     # The rows
 
-    def _insert(self, entry: Entry, was_up: bool) -> int:
+    def _insert(
+        self,
+        entry: Entry,
+        was_up: bool,
+    ) -> int:
         cursor = self._db.execute(
             "INSERT INTO history (tunnel, verb, called, late, unique_id, charon, was_up)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -223,7 +230,10 @@ class History:
         before = number - OFTEN
         for table, kept in (("environment", ENVIRONS_KEPT), ("history", KEPT)):
             old = "number IN (SELECT number FROM aged WHERE age > ?2)"
-            self._db.execute(f"{AGED} DELETE FROM {table} WHERE {old}", (before, kept))
+            self._db.execute(
+                f"{AGED} DELETE FROM {table} WHERE {old}",
+                (before, kept),
+            )
 
     def _drop_old_of_all(self) -> None:
         for table, kept in (("environment", ALL_ENVIRONS_KEPT), ("history", ALL_KEPT)):

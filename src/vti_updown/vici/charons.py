@@ -121,7 +121,14 @@ def by_hand(path: str) -> Charon:
     A path may begin with `unix://`, as for swanctl.
     """
     path = path.removeprefix("unix://")
-    return Charon(0, "", "", "", (Socket(path, path, ""),))
+    socket = Socket(path=path, reached_by=path, inode="")
+    return Charon(
+        pid=0,
+        name="",
+        who="",
+        network="",
+        sockets=(socket,),
+    )
 
 
 def at(pid: int, socket: Socket) -> Charon:
@@ -172,7 +179,12 @@ def _listening(pid: int) -> list[Socket]:
         if (flags, kind) != (LISTENS, STREAM) or inode not in own:
             continue
         if not path.startswith(ABSTRACT):
-            found.append(Socket(path, within_root(pid, path), inode))
+            socket = Socket(
+                path=path,
+                reached_by=within_root(pid, path),
+                inode=inode,
+            )
+            found.append(socket)
     return found
 
 
@@ -205,7 +217,11 @@ def _descriptors(pid: int) -> list[int]:
     return [int(name) for name in names]
 
 
-def _inode(pid: int, descriptor: int, kind: str) -> str:
+def _inode(
+    pid: int,
+    descriptor: int,
+    kind: str,
+) -> str:
     """The inode that a file descriptor stands for: its symbolic link reads `socket:[4711]`.
 
     Empty if it stands for another kind of file than a `socket` or a `pipe`, as asked.
@@ -215,12 +231,17 @@ def _inode(pid: int, descriptor: int, kind: str) -> str:
     except OSError:
         return ""
     its_kind, _, inode = text.partition(":[")
-    return inode.rstrip("]") if its_kind == kind else ""
+    if its_kind == kind:
+        return inode.rstrip("]")
+    return ""
 
 
 def within_root(pid: int, path: str) -> str:
     """Where a path leads that is meant as a process sees it."""
-    return within(f"{processes.PROC}/{pid}/root", path)
+    return within(
+        f"{processes.PROC}/{pid}/root",
+        path,
+    )
 
 
 def within(root: str, path: str) -> str:
@@ -263,7 +284,11 @@ def _link(path: str) -> str | None:
 # Whose a socket is
 
 
-def is_its_socket(charon: Charon, socket: Socket, peer: int) -> bool | None:
+def is_its_socket(
+    charon: Charon,
+    socket: Socket,
+    peer: int,
+) -> bool | None:
     """Whether a socket that was opened by its path is this charon's. None if it cannot be told.
 
     `peer` is the PID of who listens, by the kernel. The path may lead to another socket by now, for

@@ -57,7 +57,11 @@ class Session:
     Malformed is what another daemon's socket gives, or one of charon's other sockets.
     """
 
-    def __init__(self, path: str, seconds: float) -> None:
+    def __init__(
+        self,
+        path: str,
+        seconds: float,
+    ) -> None:
         self._path = path
         self._seconds = seconds
         self._end = time.monotonic() + seconds
@@ -94,7 +98,11 @@ class Session:
 
     # Asking
 
-    def request(self, command: str, message: Mapping[str, Value] | None = None) -> Message:
+    def request(
+        self,
+        command: str,
+        message: Mapping[str, Value] | None = None,
+    ) -> Message:
         """charon's answer to a command.
 
         Raises Refused if charon does not know the command, or answers `success = no`.
@@ -180,7 +188,10 @@ class Session:
         limit = TIMEVAL.pack(*divmod(microseconds, 1_000_000))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
-            opened = os.open(self._path, os.O_PATH | os.O_CLOEXEC)
+            opened = os.open(
+                self._path,
+                os.O_PATH | os.O_CLOEXEC,
+            )
         except (OSError, ValueError) as error:
             raise _closed(error) from error
         try:
@@ -193,7 +204,12 @@ class Session:
         finally:
             os.close(opened)
 
-    def _send(self, kind: int, name: str, message: Mapping[str, Value] | None = None) -> None:
+    def _send(
+        self,
+        kind: int,
+        name: str,
+        message: Mapping[str, Value] | None = None,
+    ) -> None:
         packet = protocol.pack(kind, name, message)
         length = len(packet).to_bytes(protocol.LENGTH_BYTES, "big")
         try:
