@@ -2,7 +2,6 @@
 
 import pytest
 
-from vti_updown.admin import updown_line
 from vti_updown.admin.updown_line import UNKNOWN, with_updown_line
 
 
