@@ -464,8 +464,8 @@ def test_a_name_with_too_little_says_what_is_missing(story: Story) -> None:
     """A mark alone makes no VTI."""
     story.settings("[connection.office]\nmark = 7\nlocal = '192.168.0.1'")
     assert story.command("explain", "office", "--config", FILE) == told("""
-        error: [connection.office] lacks remote, and charon has no such SA
-        error:   bring office up, or add what lacks to the settings
+        error: charon has no CHILD_SA office, and its settings lack remote
+        error:   bring it up, or add what is missing to the settings
         exit status: 2
     """).replace("\nerror:   ", "; ")
 

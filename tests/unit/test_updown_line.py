@@ -65,7 +65,7 @@ def test_included_files_are_read_beside_the_one_that_includes_them(etc, read):
 def test_a_file_that_includes_itself_ends(etc, read):
     """As deep as files may reasonably be."""
     etc("/etc/swanctl/swanctl.conf", "include swanctl.conf\n")
-    assert read().notes == [UNKNOWN]
+    assert read().notes == [f"strongSwan's files have no updown line of gw; {UNKNOWN}"]
 
 
 def test_another_program_and_a_wrong_flag_are_told(etc, read):
@@ -126,4 +126,4 @@ def test_flags_that_are_given_stand_for_the_line(etc, read):
         "route": ["10.2.0.0/16"],
         "mtu": ["1400"],
     }
-    assert read("nobody").notes == [UNKNOWN]
+    assert read("nobody").notes == [f"strongSwan's files have no updown line of nobody; {UNKNOWN}"]

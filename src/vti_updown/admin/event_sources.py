@@ -188,7 +188,7 @@ def from_settings(
         what = (
             f"charon has no CHILD_SA {shown(name)}, and its settings lack {' and '.join(missing)}"
         )
-        raise Refusal(what, "bring it up, or add them to the settings")
+        raise Refusal(what, "bring it up, or add what is missing to the settings")
     families = _families(settings)
     events = [_asleep(name, settings, family, is_up) for family in families]
     notes = ["no CHILD_SA of this name is up: its selectors, virtual IPs and IDs are not known"]
