@@ -5,7 +5,7 @@ Its own look-ups and routes are none of the hook's (kernel_netlink_net.c get_rou
 
 from collections.abc import Collection, Iterator
 
-from ..addresses import IPAddress, address_in
+from ..addresses import IPAddress, IPNetwork
 from ..kernel.lookup import Lookup
 from ..objects.link import Link
 from ..objects.object import Object
@@ -43,11 +43,16 @@ def _overruled(wished: Wishes, lookup: Lookup) -> list[str]:
     One such route is enough to say so.
     """
     for route in _routes(wished):
-        destination = address_in(route.destination)
+        destination = _somewhere_in(route.destination)
         if lookup.table_of(destination) == CHARON_TABLE:
             hint = "set charon.install_routes = no"
             return [f"packets to {route.destination} take charon's own route; {hint}"]
     return []
+
+
+def _somewhere_in(network: IPNetwork) -> IPAddress:
+    """An address in the middle of a network: ::/0 begins with the loopback address."""
+    return network[network.num_addresses // 2]
 
 
 def _routes(wished: Wishes) -> Iterator[Route]:
@@ -113,7 +118,7 @@ def _wrong_source(
     for route in _routes(wished):
         if route.table != rule.target:
             continue
-        peer = address_in(route.destination)
+        peer = _somewhere_in(route.destination)
         told = lookup.own_source(peer, mark)
         if told != lookup.own_source(peer, mark, port):
             return told
