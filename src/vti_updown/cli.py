@@ -6,6 +6,7 @@ the environment says. As a hook it imports neither click nor what only people ne
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from . import __version__, processes
@@ -91,11 +92,19 @@ def _call(
     charon: str,
     given: "FlagsGiven",
 ) -> "Call":
+    called, began = time.time(), time.monotonic()
     from . import event  # most of a call's time: --version and --help go without
     from .hook.context import Call
 
-    told = event.parse(environ)
-    return Call(told, charon, given, environ, words)
+    return Call(
+        event=event.parse(environ),
+        charon=charon,
+        flags=given,
+        environ=environ,
+        words=words,
+        called=called,
+        began=began,
+    )
 
 
 def _done(call: "Call") -> int:

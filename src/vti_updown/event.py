@@ -249,7 +249,7 @@ def parse(environ: Mapping[str, str]) -> Event:
     its = variables.selector("PEER")
     if mine.network.version != its.network.version:
         what = f"PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT={its.network} are not of one family"
-        raise EventError(what, "correct them")
+        raise EventError(what, "give both as IPv4, or both as IPv6")
     return Event(
         verb=word,
         up=verb.up,

@@ -161,7 +161,11 @@ def _is_hidden(pid: int) -> bool:
     return True
 
 
-def _lives_elsewhere(pid: int, start: str, namespace: str) -> bool | None:
+def _lives_elsewhere(
+    pid: int,
+    start: str,
+    namespace: str,
+) -> bool | None:
     """Whether a process runs that has this number in this other PID namespace.
 
     /proc has all processes, unless it hides some: then not even the first one is to be seen.
@@ -177,7 +181,9 @@ def _lives_elsewhere(pid: int, start: str, namespace: str) -> bool | None:
         if its_namespace == namespace:
             return _lives(seen, start)
         may_be_hidden = True
-    return None if may_be_hidden else False
+    if may_be_hidden:
+        return None
+    return False
 
 
 # What /proc says

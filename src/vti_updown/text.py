@@ -92,8 +92,11 @@ def _size(text: str) -> int:
 
 
 def fitted(head: str, items: Iterable[object]) -> str:
-    """`head` and as many of `items` as fit on a line, with a count of those that do not."""
-    pieces = [str(item) for item in items]
+    """`head` and as many of `items` as fit on a line, with a count of those that do not.
+
+    Those that read the same are said once: a full tunnel has its route in two tables.
+    """
+    pieces = list(dict.fromkeys(map(str, items)))
     for left_out in range(len(pieces) + 1):
         kept = pieces[: len(pieces) - left_out]
         if left_out:

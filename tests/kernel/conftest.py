@@ -10,14 +10,17 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.events import environment
 from support.host import Host
-from vti_updown import cli
-from vti_updown.admin import cli as people
+from support.schema import checked
+from vti_updown import cli, state
 from vti_updown import processes as process
+from vti_updown.admin import cli as people
+from vti_updown.admin import status
 
 LAN = """
 link set lo up
@@ -59,6 +62,8 @@ class Machine:
         self._capfd = capfd
         self._charons = 1
         self.status = 0
+        self.cannot_look = ""
+        """Why `status` cannot look when the test ends. Empty: it can."""
         self.dead: set[str] = set()
         monkeypatch.setattr(process, "charon", lambda: self.charon)
         monkeypatch.setattr(process, "alive", lambda who: who not in self.dead)
@@ -122,6 +127,20 @@ class Machine:
         assert not err
         return out.splitlines()
 
+    def show(self, *words: str) -> list[str]:
+        """What `status` prints. It changes neither the network nor the records."""
+        before = self.state(), self._records()
+        lines = self.command("status", *words)
+        assert (self.state(), self._records()) == before, "status changed something"
+        return lines
+
+    def document(self) -> dict[str, Any]:
+        """What `status --json` prints, which is as its schema says."""
+        return checked("\n".join(self.command("status", "--json")))
+
+    def _records(self) -> dict[str, bytes]:
+        return {str(file): file.read_bytes() for file in Path(state.DIRECTORY).glob("*.sqlite")}
+
     def state(self) -> str:
         """The whole network state; equal when nothing changed."""
         return Host.network_state(self)  # type: ignore[arg-type]
@@ -164,6 +183,17 @@ class Machine:
             return file.read().strip()
 
 
+def _look(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test leaves, `status --json` is as its schema says."""
+    monkeypatch.setattr(status, "AGAIN_SECONDS", 0)
+    if not machine.cannot_look:
+        machine.document()
+        return
+    lines = machine.command("status", "--json")
+    assert machine.status == 3, lines
+    assert lines[0].startswith("error: "), lines
+
+
 @pytest.fixture
 def machine(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -176,7 +206,9 @@ def machine(
         _checked(libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, b"mode=755"))
         Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
         subprocess.run(["ip", "-batch", "-"], input=LAN, text=True, check=True)
-        yield Machine(monkeypatch, capfd)
+        made = Machine(monkeypatch, capfd)
+        yield made
+        _look(made, monkeypatch)
     finally:
         for namespace in home:
             _checked(libc.setns(namespace, 0))

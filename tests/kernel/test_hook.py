@@ -1,5 +1,6 @@
 """The hook on a real kernel: what an event makes, what it takes away, and what it leaves alone."""
 
+import itertools
 import sqlite3
 import subprocess
 
@@ -164,15 +165,15 @@ def test_a_network_around_the_hosts_is_routed_again_and_again(machine):
         assert machine.routes("vti1") == ["10.0.0.0/8 proto 50 scope link src 10.3.0.1"]
 
 
-def test_a_look_up_has_source_and_mark_of_the_packets(machine):
-    """A rule of the user's for either leads to another uplink, which carries less."""
+@pytest.mark.parametrize("rule", ["from 192.168.0.1", "fwmark 2", "ipproto udp sport 14500"])
+def test_a_look_up_has_what_the_packets_have(machine, rule):
+    """A rule of the user's for it leads to another uplink, which carries less."""
     machine.run("ip", "route", "add", "192.168.0.2", "dev", "lan", "mtu", "1400", "table", "202")
-    for words in (("from", "192.168.0.1"), ("fwmark", "2")):
-        machine.run("ip", "rule", "add", "pref", "9", *words, "lookup", "202")
-        machine.up(PEER_CLIENT="10.2.0.0/16")
-        assert " mtu 1310 " in machine.run("ip", "link", "show", "vti1")
-        machine.down(PEER_CLIENT="10.2.0.0/16")
-        machine.run("ip", "rule", "del", "pref", "9")
+    machine.run("ip", "rule", "add", "pref", "9", *rule.split(), "lookup", "202")
+    machine.up("--ike-ports", "1500,14500", PEER_CLIENT="10.2.0.0/16")
+    assert " mtu 1310 " in machine.run("ip", "link", "show", "vti1")
+    machine.down(PEER_CLIENT="10.2.0.0/16")
+    machine.run("ip", "rule", "del", "pref", "9")
 
 
 def test_a_selector_limited_to_a_port_gets_no_route(machine):
@@ -328,7 +329,9 @@ def test_two_peers_behind_one_nat_are_refused_with_both_named(machine):
         MARK_OUT="3/0xffffffff",
     )
     assert machine.status == 2
-    assert lines == ["error: gw2: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; use if_id"]
+    assert lines == [
+        "error: gw2: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; give both one mark, or use if_id"
+    ]
     assert machine.state() == made
 
 
@@ -937,7 +940,7 @@ def test_a_down_that_cannot_be_recorded_ends_one_reference_only(machine, monkeyp
     machine.up(*NET)
     made = machine.state()
     with monkeypatch.context() as patch:
-        commits = iter([True, False])
+        commits = itertools.chain([True, False], itertools.repeat(True))
         real = Records.commit
 
         def commit(self):

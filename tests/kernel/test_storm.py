@@ -8,14 +8,17 @@ import random
 import signal
 import time
 
+import pytest
+
 import deaths
 from support.events import environment
 from support.processes import fork
+from support.slow import slow_but
 from view import records, view
 from vti_updown import cli
 from vti_updown.hook import run as hook
 
-TUNNELS, PROCESSES = 50, 16
+PROCESSES = 16
 
 
 def life(number, chance):
@@ -65,16 +68,17 @@ def work(machine, events, file):
         out.write("\n".join([f"{longest:.1f}", *failures]))
 
 
-def test_200_events_at_once_leave_nothing_and_none_fails(machine, capfd, monkeypatch):
+@pytest.mark.parametrize("events", slow_but([48], [48, 200]))
+def test_events_at_once_leave_nothing_and_none_fails(machine, capfd, monkeypatch, events):
     """16 processes wait for one lock in turn. What waits for too long is done by another."""
     seed = int(os.environ.get("VTI_UPDOWN_SEED", "0")) or random.SystemRandom().randrange(
         1, 1 << 32
     )
     chance = random.Random(seed)
     before = view()
-    lives = [life(number, chance) for number in range(1, TUNNELS + 1)]
+    lives = [life(number, chance) for number in range(1, events // 4 + 1)]
     shares = [shuffled(lives[first::PROCESSES], chance) for first in range(PROCESSES)]
-    assert sum(map(len, shares)) == 200
+    assert sum(map(len, shares)) == events
 
     def start_of(first):
         # What a process prints goes to a file of its own: all have the one that pytest captures.
@@ -102,7 +106,7 @@ def test_200_events_at_once_leave_nothing_and_none_fails(machine, capfd, monkeyp
         longest, failures = max(longest, float(head)), failures + more
     with capfd.disabled():
         print(
-            f"\nVTI_UPDOWN_SEED={seed} 200 events in {seconds:.1f} s, the longest {longest:.1f} s ",
+            f"\nVTI_UPDOWN_SEED={seed} {events} events in {seconds:.1f} s, the longest {longest:.1f} s ",
             end="",
             flush=True,
         )

@@ -32,7 +32,8 @@ class Installed:
         self.link.symlink_to(hook)
 
     def uninstall(self) -> tuple[int, list[str]]:
-        words = ["make", "-s", "uninstall", f"PREFIX={self.prefix}", f"BINDIR={self.link.parent}"]
+        places = [f"PREFIX={self.prefix}", f"BINDIR={self.link.parent}", f"SHAREDIR={self.folder}"]
+        words = ["make", "-s", "uninstall", *places]
         variables = {**os.environ, "MAKEFLAGS": ""}
         done = subprocess.run(
             words,

@@ -332,6 +332,19 @@ def test_lost_records_are_made_anew_from_the_kernel(machine, loss, said):
     assert machine.state() == before
 
 
+def test_the_mtu_of_a_link_whose_records_were_lost_is_no_paths(machine):
+    """The next up's path decides, also where that carries more. It is as before once that goes."""
+    before = machine.state()
+    machine.up(*NET, "--mtu", "1300")
+    machine.run("sh", "-ec", "rm /run/vti-updown/*.sqlite")
+    machine.up(*NET, UNIQUEID=2)
+    assert " mtu 1406 " in machine.run("ip", "link", "show", "vti1")
+    machine.down(*NET, UNIQUEID=2)
+    assert " mtu 1300 " in machine.run("ip", "link", "show", "vti1")
+    machine.down(*NET)
+    assert machine.state() == before
+
+
 def test_records_of_another_version_are_made_anew(machine):
     """Another version has other columns, too: nothing of it is read."""
     before = machine.state()

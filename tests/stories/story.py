@@ -8,6 +8,7 @@ with `run:`, and last `exit status:` where it is not 0.
 This is the only file of the stories that knows what the product is made of inside.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -18,15 +19,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from support.events import environment
+from support.schema import checked
 from vti_updown import cli, processes, state
 from vti_updown.addresses import IPAddress
-from vti_updown.admin import charon_files, status, survey
+from vti_updown.admin import charon_files, event_sources, status, survey
+from vti_updown.admin import history as admin_history
 from vti_updown.admin import session as admin_session
+from vti_updown.admin.charon_files import ConfiguredChild
+from vti_updown.admin.live import Live
 from vti_updown.hook import late as hook_late
 from vti_updown.hook import rehearse as hook_rehearse
 from vti_updown.hook import run as hook_run
@@ -47,8 +52,8 @@ from vti_updown.records.records import Records
 from vti_updown.records.storage import HeldError
 from vti_updown.text import Refusal
 from vti_updown.vici.ask import Answer
-from vti_updown.vici.charons import Charon, Charons
-from vti_updown.vici.sas import ChildSa, Connection, IkeSa
+from vti_updown.vici.charons import Charon, Charons, Hook
+from vti_updown.vici.sas import ChildSa, Connection, ConnectionChild, IkeSa
 
 FILE = "vti-updown.toml"
 """The file of settings, in the folder that the stories run in."""
@@ -111,6 +116,8 @@ class Host:
         self.name_servers: list[str] = []
         self.routes: set[str] = set()
         """Networks that it routes by eth0 since a moment ago, so that a look did not see them."""
+        self.charons_mark = 0
+        """What its kernel-netlink.fwmark has behind the `!`."""
         self.charon_routes = False
         """Whether charon makes routes of its own (install_routes = yes)."""
         self.refuses: dict[str, int] = {}
@@ -118,6 +125,8 @@ class Host:
         self.devices: dict[int, Device] = {}
         self.bound_to_gone: set[str] = set()
         """Links that are bound to a device that was taken away since, and came back."""
+        self.set_down: set[str] = set()
+        """Links that a user has set down."""
         self.out_of_sight: dict[str, str] = {}
         """Why a namespace cannot be looked into, by its name."""
         self.newest = 1
@@ -195,6 +204,10 @@ class PaperLookup:
                 return ip
         return None
 
+    def inner_address(self, family: int, _outside: IPAddress) -> IPAddress | None:
+        inner = [ip for ip in map(ip_address, self._kernel.host.addresses) if ip.version == family]
+        return inner[0] if len(inner) == 1 else None
+
     def is_own_address(self, ip: IPAddress) -> bool:
         return str(ip) in self._kernel.host.addresses
 
@@ -203,6 +216,20 @@ class PaperLookup:
 
     def vrf_table(self, name: str) -> int | None:
         return self._kernel.host.vrfs.get(name)
+
+    def inverted_mark_of_rule_to(self, _table: int, _family: int) -> int:
+        return self._kernel.host.charons_mark
+
+    def own_source(self, destination: IPAddress, mark: int = 0, port: int = 0) -> IPAddress | None:
+        """IKE has the uplink's address. Other packets have one of the link's, if it has any."""
+        del mark
+        ours = [
+            each.address.ip for each in self._kernel.objects.values() if isinstance(each, Address)
+        ]
+        for ip in ours:
+            if ip.version == destination.version and not port:
+                return ip
+        return None
 
     def table_of(self, _destination: IPAddress) -> int:
         return CHARONS_TABLE if self._kernel.host.charon_routes else MAIN_TABLE
@@ -269,7 +296,12 @@ class PaperKernel:
         return [key for key, was in applied.items() if self.objects.get(key) != was.object]
 
     def there(self, applied: Mapping[str, Applied]) -> dict[str, Object]:
-        there = {key: self.objects[key] for key in applied if key in self.objects}
+        there = {}
+        for key in applied.keys() & self.objects.keys():
+            each = self.objects[key]
+            is_down = isinstance(each, Link) and each.name in self.host.set_down
+            if not is_down and not self.out_of_sight(each.netns):
+                there[key] = each
         for key, was in applied.items():
             if was.borrowed and was.ifindex in self.host.devices:
                 there[key] = was.object
@@ -458,6 +490,36 @@ def child_sa(name: str, number: int, selector: str = "10.2.0.0/16", **fields: ob
     return ChildSa(**told)  # type: ignore[arg-type]
 
 
+def connection(name: str, peer: str, *children: str) -> Connection:
+    """A connection that charon has loaded, with the names of its CHILD_SAs."""
+    return Connection(
+        name=name,
+        version="IKEv2",
+        local_addrs=["192.168.0.1"],
+        remote_addrs=[peer],
+        local_ids=["moon"],
+        remote_ids=[name],
+        children=[
+            ConnectionChild(child, "TUNNEL", ["10.1.0.0/16"], ["10.2.0.0/16"], None, None)
+            for child in children
+        ],
+    )
+
+
+def in_file(name: str, line: int, action: str = "", **fields: object) -> ConfiguredChild:
+    """A CHILD_SA of swanctl.conf, with vti-updown as its hook."""
+    told: dict[str, object] = {
+        "connection": name,
+        "peers": ("192.168.0.2",),
+        "updown": "/usr/local/sbin/vti-updown",
+        "start": action == "start",
+        "trap": action == "trap",
+        **fields,
+    }
+    where = f"/etc/swanctl/swanctl.conf:{line}"
+    return ConfiguredChild(name=name, where=where, **told)  # type: ignore[arg-type]
+
+
 def _in_memory() -> sqlite3.Connection:
     return sqlite3.connect(":memory:", isolation_level=None)
 
@@ -475,8 +537,8 @@ class Story:
         self._capture = capture
         self._charon = "1@1"
         """Who calls; empty by hand."""
-        self._living = ""
-        """A charon that lives, though it is not the one who calls."""
+        self._living: set[str] = set()
+        """Charons that live, though they are not the one who calls."""
         self._unseen: set[str] = set()
         """The charons of which nobody can tell whether they live."""
         self._kernel = PaperKernel(self.host)
@@ -486,10 +548,16 @@ class Story:
         self._tries: int | None = None
         self._during: Callable[[], object] | None = None
         self._turn = 0
+        self.live = Live([], "", [], [])
+        """What charons tell by VICI of the connection that is asked for."""
         self.answers: list[Answer] = []
         """What charons tell by VICI; see `tells`."""
         self.children: list[charon_files.ConfiguredChild] = []
         """What charon's files say."""
+        self.on_asked: Callable[[], object] = lambda: None
+        """What happens when charon is asked."""
+        self.asked: list[object] = []
+        """The charons that were asked last."""
         self.done: list[str] = []
         """The commands that the last command for people stood for, and what came between."""
         self.settings("")
@@ -497,18 +565,19 @@ class Story:
         self._take_the_place_of_the_system(patch)
 
     def _take_the_place_of_the_system(self, patch: pytest.MonkeyPatch) -> None:
-        for module in (hook_run, hook_rehearse, admin_session):
+        for module in (hook_run, hook_rehearse, admin_session, admin_history):
             patch.setattr(module, "Kernel", lambda: self._kernel)
             patch.setattr(module, "snapshot", self._snapshot)
         patch.setattr(status, "Kernel", lambda: self._kernel)
         patch.setattr(status, "BETWEEN_LOOKS", 0)
         patch.setattr(status.charons, "find", lambda: Charons([], []))
-        patch.setattr(status.ask, "ask", lambda _charons, _seconds: list(self.answers))
+        patch.setattr(status.ask, "ask", self._ask)
         patch.setattr(charon_files, "of_charons", lambda _answers: list(self.children))
         patch.setattr(survey, "copied", self._snapshot)
         patch.setattr(state, "group", lambda: GROUP)
+        patch.setattr(event_sources, "live", lambda *_: self.live)
         patch.setattr(hook_late, "opened", self._opened)
-        for module in (hook_rehearse, hook_late, survey):
+        for module in (hook_rehearse, hook_late, admin_history, survey):
             patch.setattr(module, "LateEvents", self._late_events)
         patch.setattr(processes, "charon", lambda: self._charon)
         patch.setattr(
@@ -522,7 +591,7 @@ class Story:
     def _alive(self, who: str) -> bool | None:
         if who in self._unseen:
             return None
-        return who in ("", self._charon, self._living)
+        return who in ("", self._charon, *self._living)
 
     def _late_events(self, namespace: str) -> LateEvents:
         return LateEvents(namespace, str(self._folder / "records"))
@@ -623,6 +692,12 @@ class Story:
     def repair(self) -> str:
         return self.command("repair")
 
+    def put_back(self) -> None:
+        """An event puts back what somebody took away."""
+        records = self._snapshot("")
+        for key, was in records.applied.of(records.every_key()).items():
+            self._kernel.objects[key] = was.object
+
     def flush(self, *flags: str) -> str:
         return self.command("flush", *flags)
 
@@ -652,6 +727,18 @@ class Story:
         assert not self.done, "status took steps"
         return told
 
+    def document(self, *words: str) -> dict[str, Any]:
+        """What `vti-updown status --json` prints, which is as its schema says."""
+        told, _, status = self.status("--json", *words).partition("\nexit status: ")
+        found = checked(told)
+        assert found["exit_status"] == int(status or 0)
+        return found
+
+    def _ask(self, charons: Iterable[object], _seconds: float) -> list[Answer]:
+        self.asked = list(charons)
+        self.on_asked()
+        return list(self.answers)
+
     def _dumped(self) -> list[str]:
         return list(self._records.iterdump())
 
@@ -662,6 +749,8 @@ class Story:
         *sas: IkeSa,
         connections: Sequence[Connection] = (),
         trouble: str = "",
+        hooks: Sequence[Hook] = (),
+        **fields: object,
     ) -> None:
         """From now on charon tells of these SAs, or says why it does not."""
         pid = int(self._charon.partition("@")[0] or 0)
@@ -673,17 +762,32 @@ class Story:
             connections=list(connections),
             sas=list(sas),
             is_complete=not trouble,
-            hooks=[],
+            hooks=list(hooks),
             trouble=trouble,
             remark="",
         )
-        self.answers.append(answer)
+        self.answers.append(answer._replace(**fields))  # type: ignore[arg-type]
 
     # What happens to the host
 
     def lose_link(self, name: str) -> None:
         """Somebody deletes a link."""
         self._kernel.lose_link(name)
+
+    def set_down(self, name: str) -> None:
+        """Somebody sets a link down."""
+        self.host.set_down.add(name)
+
+    def rename(self, name: str, new: str) -> None:
+        """Somebody gives a link another name."""
+        device = self.host.find(name)
+        assert device is not None
+        self.host.devices[device.ifindex] = device._replace(name=new)
+
+    def change(self, key: str, **fields: object) -> None:
+        """Somebody changes fields of what has this key."""
+        there = self._kernel.objects[key]
+        self._kernel.objects[key] = there._replace(**fields)  # type: ignore[attr-defined]
 
     def lose_namespace(self, name: str) -> None:
         """A network namespace goes, and all in it."""
@@ -706,6 +810,11 @@ class Story:
         """charon is killed and started again. It calls no hook for what was up."""
         pid = int(self._charon.partition("@")[0]) + 1
         self._charon = f"{pid}@{pid}"
+
+    def another_charon(self, charon: str) -> None:
+        """Another charon calls from now on, while the first one goes on."""
+        self._living.add(self._charon)
+        self._charon = charon
 
     def lose_sight_of_charon(self) -> None:
         """What comes now is done in a container with PIDs of its own, or on another one's host."""
@@ -739,6 +848,7 @@ class Story:
         environ = environment(verb, **changed)
         rehearsed, foretold = self._call(["--dry-run"], environ)
         assert not self._kernel.taken, "--dry-run changed something"
+        explained = self.explain(environ)
         said, status = self._call([], environ)
         done, self._kernel.taken = self._kernel.taken, []
         ran, self._ran = self._ran, []
@@ -746,15 +856,39 @@ class Story:
             f"--dry-run ends with {foretold}, and the event with {status}"
         )
         self._compare(rehearsed, said, done)
+        if not self._kernel.surprised:
+            promised = [line for line in rehearsed if line[:1] not in "#e"]
+            assert explained in (None, promised), "explain has other commands than --dry-run"
         self._kernel.surprised = False
         rehearsed = [line for line in _without_reasons(rehearsed) if not line.startswith("error: ")]
         return "\n".join([*rehearsed, *(f"log: {line}" for line in said), *ran, *_ended(status)])
 
+    def explain(self, environ: Mapping[str, str]) -> list[str] | None:
+        """The commands of `explain` for an event. Everything that it lists has a reason.
+
+        None if the updown line or the event itself is wrong.
+        """
+        before = self.left()
+        words = ["explain", "--json", "--config", FILE, *shlex.split(self.line)]
+        printed = self.command(*words, environ=environ)
+        assert self.left() == before and not self.done, "explain changed something"
+        if printed.startswith("error: "):
+            return None
+        document, _, _ = printed.partition("\nexit status: ")
+        (event,) = json.loads(document)["events"]
+        commands: list[str] = []
+        for item in event["steps"] + event["without_step"]:
+            assert item["reasons"] and all(item["reasons"]), f"no reason: {item}"
+            commands += item["commands"]
+        return commands
+
     def rehearse(self, verb: str, **changed: object) -> str:
         """What a person sees who gives the event by hand with `--dry-run`, with all comments."""
-        self._living, self._charon = self._charon, ""
+        charon, self._charon = self._charon, ""
+        self._living.add(charon)
         lines, status = self._call(["--dry-run"], environment(verb, **changed))
-        self._living, self._charon = "", self._living
+        self._charon = charon
+        self._living.remove(charon)
         return "\n".join([*lines, *_ended(status)])
 
     def event_alone(self, verb: str, **changed: object) -> str:

@@ -1,6 +1,6 @@
 """What stands on the link: addresses, routes, and the rules of a full tunnel."""
 
-from .story import NO_VIRTUAL_IP, PLUTO_MARK, SITE, SITE6, Story, told
+from .story import NO_VIRTUAL_IP, PLUTO_MARK, SITE, SITE6, XFRM, Story, told
 
 FULL = 'routes = ["0.0.0.0/0", "::/0"]'
 
@@ -302,6 +302,8 @@ def test_a_full_tunnel_has_a_table_and_rules_of_its_own(story: Story) -> None:
         ip rule add pref 15003 iif lo lookup 7763050 proto 50
         ip rule add pref 15003 not iif lo lookup 7763049 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, 10.3.0.1/32, 0.0.0.0/0
+        log: gw: without local_addrs, a new IKE_SA to another peer comes from 10.3.0.1
+        log: gw:   set kernel-netlink.fwmark = !0x77 and socket-default.fwmark = 0x77 in charon, ike_mark = 0x77 here
     """)
     assert story.down() == told("""
         ip rule del pref 15003 iif lo lookup 7763050 proto 50
@@ -316,6 +318,30 @@ def test_a_full_tunnel_has_a_table_and_rules_of_its_own(story: Story) -> None:
         log: gw: vti1 down, 192.168.0.1 → 192.168.0.2
     """)
     assert story.left() == []
+
+
+def test_the_source_of_ike_is_told_once(story: Story) -> None:
+    """By the up that makes the rules; not where charon makes routes, as it may with an if_id."""
+    story.settings(f"[connection.gw]\n{FULL}")
+    told_of_source = "a new IKE_SA to another peer comes from 10.3.0.1"
+    assert told_of_source in story.up()
+    assert told_of_source not in story.up(UNIQUEID=2)
+    story.down()
+    story.down(UNIQUEID=2)
+    assert told_of_source not in story.up(**XFRM)
+    story.down(**XFRM)
+    story.host.charon_routes = True
+    assert told_of_source not in story.up()
+
+
+def test_charons_mark_is_wanted_in_the_settings(story: Story) -> None:
+    """With the mark in charon alone its look-ups go astray, whatever the link."""
+    story.settings(f"[connection.gw]\n{FULL}")
+    story.host.charons_mark = 0x55
+    assert "set ike_mark = 0x55 in the settings, as charon has it" in story.up(**XFRM)
+    story.down(**XFRM)
+    story.settings(f"[connection.gw]\nike_mark = 0x55\n{FULL}")
+    assert "a new IKE_SA" not in story.up(**XFRM)
 
 
 def test_a_full_tunnel_has_both_families(story: Story) -> None:
@@ -335,6 +361,8 @@ def test_a_full_tunnel_has_both_families(story: Story) -> None:
         ip -6 rule add pref 15003 iif lo lookup 7763050 proto 50
         ip -6 rule add pref 15003 not iif lo lookup 7763049 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.168.0.2, mark 2, fec3::1/128, ::/0
+        log: gw: without local_addrs, a new IKE_SA to another peer comes from fec3::1
+        log: gw:   set kernel-netlink.fwmark = !0x77 and socket-default.fwmark = 0x77 in charon, ike_mark = 0x77 here
     """)
     assert story.down6() == told("""
         ip -6 rule del pref 15003 iif lo lookup 7763050 proto 50
@@ -372,6 +400,8 @@ def test_a_route_around_the_peer_is_a_full_tunnel(story: Story) -> None:
         ip rule add pref 15003 iif lo lookup 7763050 proto 50
         ip rule add pref 15003 not iif lo lookup 7763049 proto 50
         log: gw: vti1 up, 192.168.0.1 → 192.0.2.1, mark 2, 10.3.0.1/32, 192.0.0.0/8
+        log: gw: without local_addrs, a new IKE_SA to another peer comes from 10.3.0.1
+        log: gw:   set kernel-netlink.fwmark = !0x77 and socket-default.fwmark = 0x77 in charon, ike_mark = 0x77 here
         log: gw: 192.0.0.0/8 goes through the tunnel, all but 192.0.2.1
     """)
 

@@ -1,18 +1,23 @@
 """Every command for people with every flag there is, in front of its name and behind it."""
 
 import itertools
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from support.events import environment
 from vti_updown import __version__
 from vti_updown.admin.commands import COMMANDS, EVERY_FLAG, Command
-from vti_updown.settings.table import Flag
+from vti_updown.settings.table import FLAGS, Flag
 from vti_updown.settings.values import as_word
 
-from .story import FILE, PLUTO, SITE, Story
+from .story import FILE, PLUTO, SITE, Changes, Story
 
+EVENT = "event.env"
+"""A file with a saved environment."""
 STANDS = """
     [connection.{name}]
     mark = 2
@@ -23,7 +28,9 @@ STANDS = """
 """
 ONE_CALL = {
     "check-config": ["check-config", "--config", FILE],
+    "explain": ["explain", "--config", FILE, "--event", EVENT],
     "prepare": ["prepare", "--config", FILE],
+    "status": ["status", "--config", FILE],
 }
 """The words of a call, where that is not the name alone."""
 FRONT, BEHIND = "in front", "behind"
@@ -49,9 +56,16 @@ def words_of(flag: Flag) -> list[str]:
     return [f"--{flag.name}={as_word(flag.example or FILE)}"]
 
 
+def save_event(changed: Changes) -> None:
+    """As `env >FILE` of an `up` command does. All stories run in their own folder."""
+    lines = [f"{name}={value}" for name, value in environment("up-client", **changed).items()]
+    Path(EVENT).write_text("\n".join(["PATH=/bin", *lines]))
+
+
 def with_work(story: Story, command: Command) -> None:
     """A host on which the command has something to do."""
     story.settings(STANDS.format(name="gw"))
+    save_event(SITE)
     if command.name == "release":
         story.prepare("gw")
     if command.name in ("repair", "flush"):
@@ -73,16 +87,50 @@ def obeys_dry_run(story: Story, command: Command, place: str) -> None:
     assert story.left() == before
     assert story.command(*placed(call, ["--dry-run"], place)) == foretold, "the records changed"
     assert story.command(*call) == foretold
-    assert story.left() != before or command.name == "check-config"
+    assert story.left() != before or command.name in ("check-config", "explain", "status")
 
 
 def obeys_config(story: Story, command: Command, place: str) -> None:
     """The file that it names is the one that is read."""
     story.settings(STANDS.format(name="other"), file="other.toml")
-    told = story.command(*placed([command.name], ["--config", "other.toml"], place))
-    assert {"check-config": "[connection.other]", "prepare": "vti-updown other"}[
-        command.name
-    ] in told
+    call = [command.name]
+    if command.name == "explain":
+        save_event({"CONNECTION": "other"})
+        call += ["--event", EVENT]
+    told = story.command(*placed(call, ["--config", "other.toml"], place))
+    known = {"prepare": "vti-updown other", "status": "down   other"}
+    shown = known.get(command.name, "[connection.other]")
+    assert shown in told
+
+
+def obeys_setting(name: str) -> Callable[[Story, Command, str], None]:
+    """It is listed among the settings, with the flag as its place."""
+
+    def obeys(story: Story, command: Command, place: str) -> None:
+        save_event(SITE)
+        flag = next(flag for flag in EVERY_FLAG if flag.name == name)
+        words = words_of(flag)
+        told = story.command(*placed(["explain", "--event", EVENT], words, place))
+        shown = " ".join(words).replace("=", " ", 1)
+        assert shown in told
+
+    return obeys
+
+
+def obeys_settings(story: Story, command: Command, place: str) -> None:
+    """The table that it names is the one that is read."""
+    story.settings(STANDS.format(name="other"))
+    save_event(SITE)
+    call = ["explain", "--config", FILE, "--event", EVENT]
+    assert "[connection.other]" in story.command(*placed(call, ["--settings", "other"], place))
+
+
+def obeys_event(story: Story, command: Command, place: str) -> None:
+    """The event of the file is explained, and not that of the environment."""
+    save_event({**SITE, "CONNECTION": "saved"})
+    words = placed(["explain"], ["--event", EVENT], place)
+    told = story.command(*words, environ=environment(CONNECTION="now"))
+    assert "up-client of saved: 10.1.0.0/16 === 10.2.0.0/16, unique ID 1" in told
 
 
 def obeys_stale(story: Story, command: Command, place: str) -> None:
@@ -106,6 +154,18 @@ def obeys_force(story: Story, command: Command, place: str) -> None:
     assert story.left() == []
 
 
+def obeys_metrics(story: Story, command: Command, place: str) -> None:
+    """It is what Prometheus reads."""
+    told = story.command(*placed(call_of(command), ["--metrics"], place))
+    assert "\nvti_updown_exit_status 0\n" in told
+
+
+def obeys_vici(story: Story, command: Command, place: str) -> None:
+    """The charon behind that socket is asked."""
+    story.command(*placed(call_of(command), ["--vici", "/run/other.vici"], place))
+    assert story.asked == ["/run/other.vici"]
+
+
 def obeys_version(story: Story, command: Command, place: str) -> None:
     with_work(story, command)
     before = story.left()
@@ -118,15 +178,46 @@ def obeys_help(story: Story, command: Command, place: str) -> None:
     """It is the help of that command, with the flags that it heeds and no others."""
     told = story.command(*placed(call_of(command), ["--help"], place))
     assert told.startswith(f"Usage: vti-updown {command.name} ")
-    listed = {flag.name for flag in EVERY_FLAG if f"  --{flag.name} " in told}
+    shown = re.findall(r"(?m)^  (?:-\w, )?--([\w-]+)(?:\[=yes\|no\])? ", told)
+    listed = {flag.name for flag in EVERY_FLAG if flag.name in shown}
     assert listed == {*command.flags, "version", "help"}
 
 
+def obeys_json(story: Story, command: Command, place: str) -> None:
+    """What is printed is JSON, with all that there is.
+
+    `status` ends with 3: no charon is there that would tell whether the tunnel is up.
+    """
+    story.up(**SITE)
+    save_event(SITE)
+    printed = story.command(*placed(call_of(command), ["--json"], place))
+    document, end = json.JSONDecoder().raw_decode(printed)
+    assert document["version"] == 1
+    assert printed[end:] == ("\nexit status: 3" if command.name == "status" else "")
+
+
+def obeys_charon_log(story: Story, command: Command, place: str) -> None:
+    """It is the file that is read, also where no tunnel is named."""
+    story.up(**SITE)
+    story.down(**SITE)
+    words = ["--charon-log", "missing.log"]
+    told = story.command(*placed([command.name], words, place))
+    assert told.startswith("error: cannot read missing.log: No such file")
+    assert told.endswith("\nexit status: 2")
+
+
 OBEYED: dict[str, Callable[[Story, Command, str], None]] = {
+    **{flag.name: obeys_setting(flag.name) for flag in FLAGS},
+    "settings": obeys_settings,
+    "event": obeys_event,
     "dry-run": obeys_dry_run,
     "config": obeys_config,
     "stale": obeys_stale,
     "force": obeys_force,
+    "json": obeys_json,
+    "charon-log": obeys_charon_log,
+    "metrics": obeys_metrics,
+    "vici": obeys_vici,
     "version": obeys_version,
     "help": obeys_help,
 }
@@ -147,7 +238,8 @@ def test_a_command_obeys_or_refuses_a_flag(
     before = story.left()
     told = story.command(*placed(call_of(command), words_of(flag), place))
     assert told.startswith(f"error: --{flag.name} goes with ")
-    assert told.endswith(f", not with {command.name}; leave it out\nexit status: 2")
+    status = command.failed_status or 2
+    assert told.endswith(f", not with {command.name}; leave it out\nexit status: {status}")
     assert story.left() == before
 
 
@@ -158,13 +250,17 @@ def test_a_flag_that_is_given_twice_means_the_same_everywhere(
 ) -> None:
     """One with a value is refused, as for an event, and one without is as good as once."""
     with_work(story, command)
-    for flag in command.flags:
+    for name in command.flags:
         once, twice = places
-        with_value = flag == "config"
-        words = [f"--{flag}=other.toml"] if with_value else [f"--{flag}"]
-        told = story.command(*placed(placed([command.name], words, once), words, twice))
-        if with_value:
-            assert told == "error: --config is given twice; leave one out\nexit status: 2"
+        flag = next(flag for flag in EVERY_FLAG if flag.name == name)
+        words = words_of(flag)
+        call = call_of(command)[:1]
+        told = story.command(*placed(placed(call, words, once), words, twice))
+        if flag.metavar and not flag.many:
+            status = command.failed_status or 2
+            assert told == f"error: --{name} is given twice; leave one out\nexit status: {status}"
+        elif command.name == "explain":
+            assert "is given twice" not in told
         else:
             assert not told.startswith("error: ")
 

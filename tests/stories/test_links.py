@@ -155,6 +155,7 @@ def test_a_link_whose_device_came_back_is_made_anew(story: Story) -> None:
     story.up(**SITE, **XFRM)
     story.up(**again)
     anew = told("""
+        ip link del xfrm42
         ip link add xfrm42 group 1987313665 type xfrm dev eth7 if_id 0x2a
         ip link set xfrm42 up mtu 1406 alias 'vti-updown gw'
         sysctl -w net.ipv4.conf.xfrm42.disable_policy=1

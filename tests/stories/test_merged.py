@@ -101,6 +101,17 @@ def test_a_clamp_follows_the_merged_mtu(story: Story) -> None:
     assert "size set" not in story.up(**CLIENT6)
 
 
+def test_a_clamp_follows_a_client_without_mss(story: Story) -> None:
+    """What goes through the link is as large as its MTU, whoever made that smaller."""
+    story.settings("""
+        [connection.gw]
+        mss = "path"
+    """)
+    story.up(**CLIENT)
+    assert "size set 1350;" in story.up(**CLIENT6)
+    assert "size set 1366;" in story.down(**CLIENT6)
+
+
 def test_a_chosen_sysctl_stays_beside_a_newer_default(story: Story) -> None:
     """The default of the hook is no opinion."""
     story.settings("""

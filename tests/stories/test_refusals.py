@@ -68,7 +68,7 @@ REFUSED = [
     case("no-number", "", {"UNIQUEID": "1_0"},
          "error: gw: PLUTO_UNIQUEID=1_0 is not a number from 0 to 4294967295; call the hook from charon, or correct it"),
     case("selectors-of-two-families", "", {"PEER_CLIENT": "::/0"},
-         "error: gw: PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT=::/0 are not of one family; correct them"),
+         "error: gw: PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT=::/0 are not of one family; give both as IPv4, or both as IPv6"),
 ]  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_two_peers_behind_one_nat_are_refused(story: Story) -> None:
     story.up(**SITE)
     other = {**SITE, **PLUTO, "PEER": "192.168.0.2", "MARK_IN": 3, "MARK_OUT": 3}
     assert story.up(**other) == told("""
-        log: error: pluto: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; use if_id
+        log: error: pluto: gw holds vti1 to 192.168.0.2 with mark 2, this is 3; give both one mark, or use if_id
         exit status: 2
     """)
     assert story.down(**other) == told("""

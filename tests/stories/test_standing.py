@@ -135,6 +135,23 @@ def test_keep_leaves_no_virtual_ip(story: Story) -> None:
     """)
 
 
+def test_prepare_gives_routes_a_source(story: Story) -> None:
+    """The one address inside, which the up then finds by its selector. With an address of its own,
+    the link needs none.
+    """
+    story.host.addresses.append("10.1.0.1")
+    story.settings(KEEP)
+    assert " src " not in story.prepare()
+    story.release()
+    story.settings(KEEP.replace('address = "169.254.21.2/30"', ""))
+    assert "ip route add 10.2.0.0/16 dev sun proto 50 src 10.1.0.1\n" in story.prepare()
+    assert "ip route" not in story.up(**SITE)
+    assert "ip route" not in story.down(**SITE)
+    assert story.prepare() == "nothing to prepare"
+    story.release()
+    assert story.left() == []
+
+
 def test_prepare_sets_up_what_an_up_takes_over(story: Story) -> None:
     """One link from boot on: prepare, up, down and release."""
     story.settings(KEEP)
@@ -231,7 +248,7 @@ def test_prepare_and_release_name_what_they_cannot(story: Story) -> None:
         '[connection.gw]\nroutes = ["10.2.0.0/16"]\n[connection.far]\nwhen_down = "keep"\nmark = 3\n'
     )
     assert story.prepare() == told("""
-        error: far: a VTI has endpoints; add local and remote to the settings
+        error: far: the endpoints of the VTI are not known; add local and remote to the settings
         exit status: 2
     """)
     assert story.prepare("moon") == told("""
@@ -243,11 +260,11 @@ def test_prepare_and_release_name_what_they_cannot(story: Story) -> None:
         exit status: 2
     """)
     assert story.prepare("far") == told("""
-        error: far: a VTI has endpoints; add local and remote to the settings
+        error: far: the endpoints of the VTI are not known; add local and remote to the settings
         exit status: 2
     """)
     assert story.release("gw") == told("""
-        error: nothing stands for gw; something stands for: nobody
+        error: nothing stands for gw; there is nothing to release
         exit status: 2
     """)
 
@@ -332,7 +349,7 @@ def test_a_release_whose_step_failed_can_be_repeated(story: Story) -> None:
     """)
     assert story.left() == []
     assert story.release("sick") == told("""
-        error: nothing stands for sick; something stands for: nobody
+        error: nothing stands for sick; there is nothing to release
         exit status: 2
     """)
 

@@ -112,7 +112,7 @@ def test_second_peer_behind_one_nat_is_refused(site: Gateway, figures: Figures) 
         ended = site.leave(site.bob)
     figures.add("a second peer behind one NAT comes and goes", alice)
     assert refusal.startswith("error: rw: rw holds vti")
-    assert refusal.endswith("; use if_id")
+    assert refusal.endswith("; give both one mark, or use if_id")
     assert ended == "rw: its up had failed, nothing to take away"
     assert alice.lost == 0
     assert " down, 192.168.7.2 → 192.168.7.1" in site.leave(site.alice)

@@ -209,6 +209,7 @@ class Scenarios(Site):
 site = Scenarios.fixture()
 
 
+@pytest.mark.slow
 def test_net2net_vti(site: Scenarios) -> None:
     """A VTI at each end, of another mark, everything as traffic selectors, and a route to the
     other's network.
@@ -305,6 +306,7 @@ def links_of(line: str) -> list[str]:
     return line.split(": ")[1].partition(" up, ")[0].split(", ")
 
 
+@pytest.mark.slow
 def test_net2net_xfrmi(site: Scenarios) -> None:
     """A link each way at both ends, of if_ids that are given at moon and unique ones at sun."""
     every: Section = {"local_ts": "0.0.0.0/0", "remote_ts": "0.0.0.0/0"}

@@ -8,6 +8,7 @@ import pytest
 
 from support.capture import Capture
 from support.namespaces import HOOK
+from support.slow import slow_but
 
 from .test_gateway import GATE_CONF, SECRETS, Gateway
 
@@ -55,7 +56,7 @@ secrets {{
 }
 
 
-@pytest.fixture(scope="module", params=[VTI, XFRM], ids=["vti", "xfrm"])
+@pytest.fixture(scope="module", params=slow_but([XFRM], [VTI, XFRM]), ids=["vti", "xfrm"])
 def site(request: pytest.FixtureRequest) -> Iterator[Gateway]:
     with Gateway(**request.param) as site:
         yield site

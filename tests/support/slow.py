@@ -13,3 +13,9 @@ def slow_but(quick: Iterable[object], variants: Iterable[Any]) -> list[Any]:
         variant if variant in kept else pytest.param(variant, marks=pytest.mark.slow)
         for variant in variants
     ]
+
+
+def slow_rows_but(quick: Iterable[tuple[Any, ...]], rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """The same of rows, each of which has a value for each name."""
+    kept = list(quick)
+    return [row if row in kept else pytest.param(*row, marks=pytest.mark.slow) for row in rows]

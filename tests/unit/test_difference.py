@@ -11,13 +11,18 @@ from vti_updown.objects.object import Applied
 from vti_updown.objects.registry import Step, rank, read, write
 from vti_updown.objects.route import Route
 from vti_updown.objects.sysctl import Sysctl
-from vti_updown.reconcile.difference import difference
+from vti_updown.reconcile import difference as module
 
 LINK = Link(
     "vti", ip_address("192.168.0.1"), ip_address("192.168.0.2"), "vti1", 2, 2, "vti-updown gw"
 )
 OTHER = LINK._replace(remote=ip_address("192.168.0.3"), name="vti2")
 POLICY = Sysctl(LINK.key, "ipv4", "disable_policy", 1)
+
+
+def difference(*args, **named):
+    """The steps, without why they are there."""
+    return [step._replace(why="") for step in module.difference(*args, **named)]
 
 
 def address(text, link=LINK):
@@ -235,3 +240,25 @@ def test_an_ipv6_address_spoils_only_routes_that_prefer_it():
         Step(six, None),
         Step(beside[0], beside[0]),
     ]
+
+
+def test_each_step_says_why_the_kernel_must_change():
+    """What comes, changes, goes, is in doubt, or goes along with an address or by a VRF."""
+    changed = NET._replace(source=None)
+    steps = module.difference(
+        {LINK.key: Applied(LINK), POLICY.key: Applied(POLICY, sure=False)}
+        | {each.key: Applied(each) for each in (NET, ONE)},
+        {LINK.key: LINK, POLICY.key: POLICY, changed.key: changed, OTHER.key: OTHER},
+        [route("10.9.0.0/16")],
+    )
+    assert [(step.object, step.why) for step in steps] == [
+        (OTHER, module.NOT_THERE),
+        (POLICY, module.IN_DOUBT),
+        (changed, module.OTHERWISE),
+        (ONE, module.NOT_WISHED),
+        (route("10.9.0.0/16"), module.GOES_WITH_ADDRESS),
+        (changed, module.GOES_WITH_ADDRESS),
+    ]
+    moved = LINK._replace(master="blue")
+    _, put_back = module.difference({LINK.key: Applied(LINK)}, {moved.key: moved}, [ONE])
+    assert put_back.why == module.GOES_WITH_VRF

@@ -13,7 +13,9 @@ from vti_updown import cli
 from vti_updown.admin import cli as people
 from vti_updown.admin.commands import COMMANDS, EVERY_FLAG, FLAGS_OF_COMMANDS, command_line
 from vti_updown.objects import mss
+from vti_updown.output import error_lines
 from vti_updown.settings.table import FLAGS, read_flags
+from vti_updown.text import Refusal
 
 
 @pytest.fixture
@@ -123,12 +125,13 @@ def test_an_unknown_command_is_an_error_and_no_event(capfd, monkeypatch):
         ("repiar", "write repair"),
         (
             "10.3.0.0/16",
-            "known are check-config, flush, prepare, release, repair; an event takes flags only",
+            f"known are {', '.join(COMMANDS)}; an event takes flags only",
         ),
     ):
+        refusal = Refusal(f"unknown command {word}", hint)
         monkeypatch.setattr(sys, "argv", ["vti-updown", "--route", "10.2.0.0/16", word])
         assert cli.main() == 2
-        assert capfd.readouterr().out == f"error: unknown command {word}; {hint}\n"
+        assert capfd.readouterr().out.splitlines() == error_lines(refusal, {})
 
 
 def test_a_flag_of_commands_is_no_flag_of_an_event(capfd):
@@ -161,6 +164,15 @@ def test_clicks_completion_does_not_take_a_commands_place(capfd, monkeypatch, co
     monkeypatch.setenv("COMP_CWORD", "0")
     assert people.run(["check-config", "--config", "/nonexistent"]) == 2
     assert capfd.readouterr().out.startswith("error: /nonexistent is not there")
+
+
+@pytest.mark.parametrize("complete", ["bash_source", "zsh_complete", "fish_source", "nonsense"])
+def test_a_shells_completion_makes_nothing_else_of_an_event(entered, complete):
+    """charon may have been started from a shell that exports such variables."""
+    os.environ.update({"_VTI_UPDOWN_COMPLETE": complete, "COMP_WORDS": "vti-updown repair"})
+    os.environ.update({"COMP_CWORD": "1", "COMP_LINE": "vti-updown repair", "COMP_POINT": "17"})
+    assert entered("--route", "10.2.0.0/16") == "event"
+    assert entered("repair") == "command"
 
 
 @pytest.mark.parametrize("flag", EVERY_FLAG, ids=[flag.name for flag in EVERY_FLAG])

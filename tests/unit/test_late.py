@@ -40,7 +40,7 @@ WAITING = LateEvent(
     ["--mtu", "1400"],
     "/",
     "7@8",
-    "now",
+    1767225600.5,
 )
 
 
@@ -68,9 +68,9 @@ def test_what_is_read_is_what_was_written(directory: str) -> None:
 def test_names_are_in_the_order_of_time(directory: str) -> None:
     """Also beyond a digit more of the clock."""
     events = LateEvents("1", directory)
-    names = [events.write(WAITING._replace(since=str(number))) for number in range(20)]
+    names = [events.write(WAITING._replace(since=float(number))) for number in range(20)]
     assert events.names() == names
-    assert [events.read(name).since for name in names] == [str(number) for number in range(20)]
+    assert [events.read(name).since for name in names] == [float(number) for number in range(20)]
 
 
 def test_nobody_else_can_read_late_events(directory: str) -> None:
@@ -197,7 +197,7 @@ class Host:
     def event(self, number: int, charon: str = "1@1") -> list[str]:
         """One event, and the events that were done with it: what is said of each."""
         environ = environment(CONNECTION=f"c{number}", UNIQUEID=number)
-        call = Call(parse(environ), charon, FlagsGiven({}), environ, [])
+        call = Call(parse(environ), charon, FlagsGiven({}), environ, [], 0.0, 0.0)
         return [line for ended in hook_run.run(call) for line in ended.report.lines]
 
     def counts(self) -> Counter[str]:
@@ -357,7 +357,7 @@ def test_a_command_for_people_lets_an_event_in(host: Host, monkeypatch: pytest.M
     """It gives the records up between two parts, long enough for one that waits."""
     monkeypatch.setattr(hook_run, "LOCK_SECONDS", 30)
     monkeypatch.setattr(session, "HOLD_SECONDS", 0.02)
-    command = session.Session(PaperKernel(), "", False)  # type: ignore[arg-type]
+    command = session.Session(PaperKernel(), "", "repair", False)  # type: ignore[arg-type]
     there, here = os.pipe()
 
     def comes_while_it_is_held() -> None:

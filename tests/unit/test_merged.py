@@ -42,7 +42,7 @@ a_clamp = st.builds(
     MssClamp(LINK.key, "vti1", 0, 0)._replace,
     ipv4=st.sampled_from([1200, 1350, 1366]),
     ipv6=st.sampled_from([1180, 1330, 1346]),
-    firmness=st.integers(0, 2),
+    is_chosen=st.booleans(),
 )
 unhurried = settings(deadline=None)
 """Each example makes a database, which takes long on a busy machine."""
@@ -125,16 +125,24 @@ def test_the_sysctl_is_the_newest_chosen_or_the_newest(wishes: list[Sysctl]) -> 
 
 
 @unhurried
-@given(wishes=st.lists(a_clamp, min_size=1))
-def test_the_clamp_is_the_newest_of_the_firmest_or_the_smallest(wishes: list[MssClamp]) -> None:
-    """The MTU goes before a path, and sizes of the settings before an MTU."""
-    clamp = merged(wishes)
-    firmness = max(wish.firmness for wish in wishes)
-    firmest = [wish for wish in wishes if wish.firmness == firmness]
-    sizes = firmest[-1].ipv4, firmest[-1].ipv6
-    if not firmness:
-        sizes = min(wish.ipv4 for wish in firmest), min(wish.ipv6 for wish in firmest)
-    assert clamp == wishes[-1]._replace(ipv4=sizes[0], ipv6=sizes[1], firmness=firmness)
+@given(wishes=st.lists(a_clamp, min_size=1), mtus=st.lists(st.sampled_from(MTUS), min_size=1))
+def test_the_clamp_is_the_newest_chosen_or_the_links(
+    wishes: list[MssClamp],
+    mtus: list[int],
+) -> None:
+    """Also where the reference that makes the link's MTU smaller wishes for no clamp."""
+    held = records()
+    for number, mtu in enumerate(mtus, len(wishes)):
+        held.references.wish(number, [LINK._replace(mtu=mtu)])
+    for number, wish in enumerate(wishes):
+        held.references.wish(number, [wish])
+    clamp = held.references.wished([wishes[-1].key])[wishes[-1].key]
+    newest = [wish for wish in wishes if wish.is_chosen] or wishes
+    expected = newest[-1]
+    smallest = min(filter(None, mtus), default=0)
+    if smallest and not expected.is_chosen:
+        expected = expected._replace(ipv4=smallest - 40, ipv6=smallest - 60)
+    assert clamp == expected
 
 
 def test_an_unreadable_wish_hides_no_older_one_of_its_opinion() -> None:

@@ -9,14 +9,14 @@ from support.events import environment
 from vti_updown.event import parse
 from vti_updown.objects.address import Address
 from vti_updown.objects.link import Link
-from vti_updown.objects.mss import CHOSEN, FROM_CHOSEN_MTU, MssClamp
+from vti_updown.objects.mss import MssClamp
 from vti_updown.objects.route import HostRoute, HostRoutes, OuterPacket, Route
 from vti_updown.objects.rule import Rule
 from vti_updown.objects.sysctl import Sysctl
 from vti_updown.settings.lists import ConfiguredRoute, InnerAddress
 from vti_updown.settings.table import FULL_TABLE, Settings
 from vti_updown.wishes.plan import plan
-from vti_updown.wishes.questions import LinkName, PlanError, Questions
+from vti_updown.wishes.questions import LinkName, PlanError, Questions, Reason
 
 NO_VIRTUAL_IP: dict[str, Any] = dict.fromkeys(["MY_SOURCEIP", "MY_SOURCEIP4_1", "MY_SOURCEIP6_1"])
 
@@ -34,7 +34,7 @@ class Answers(Questions):
         self.packets = []
 
     def link_name(self, link, defaults, chosen):
-        return LinkName(chosen or next(iter(defaults)))
+        return LinkName(chosen or next(iter(defaults)), Reason("by hand"))
 
     def source(self, link_key, network):
         return self._source and ip_address(self._source)
@@ -83,7 +83,11 @@ def wishes(
     **changed,
 ):
     answers = Answers(source, hop, held, path_mtu, host=host)
-    return plan(parse(environment(verb, **changed)), settings, answers)
+    made = plan(parse(environment(verb, **changed)), settings, answers)
+    reasons = made.reasons.by_key()
+    for wish in (*made.wishes, *made.standing):
+        assert reasons[wish.key], f"nothing says why there is {wish.label}"
+    return made
 
 
 def of(kind, made):
@@ -392,8 +396,9 @@ def test_a_block_of_everything_must_be_asked_for():
 def test_a_look_up_is_made_as_the_packet_will_be_sent(changed, source, mark):
     """A VTI's packets have its outbound mark, and those of an XFRM interface have none."""
     answers = Answers(None, None, None, 1500)
-    plan(parse(environment("up-client", PEER_CLIENT="10.2.0.0/16", **changed)), Settings(), answers)
-    packet = OuterPacket(ip_address("192.168.0.2"), source and ip_address(source), mark)
+    settings = Settings(ike_ports=(1500, 14500))
+    plan(parse(environment("up-client", PEER_CLIENT="10.2.0.0/16", **changed)), settings, answers)
+    packet = OuterPacket(ip_address("192.168.0.2"), source and ip_address(source), mark, 14500)
     assert set(answers.packets) == {packet}
 
 
@@ -603,7 +608,7 @@ class Taken(Answers):
 
     def link_name(self, link, defaults, chosen):
         *self.taken, last = defaults
-        return LinkName(last)
+        return LinkName(last, Reason("by hand"))
 
 
 def test_default_names_lie_further_and_further_away():
@@ -663,9 +668,9 @@ def test_two_if_ids_make_a_link_each_way():
 @pytest.mark.parametrize(
     ("unknown", "told"),
     [
-        ({"me": None}, "a VTI has two endpoints"),
-        ({"peer": None}, "a VTI has two endpoints"),
-        ({"me": None, "peer": None}, "a VTI has endpoints"),
+        ({"me": None}, "one of the two endpoints of the VTI is not known"),
+        ({"peer": None}, "one of the two endpoints of the VTI is not known"),
+        ({"me": None, "peer": None}, "the endpoints of the VTI are not known"),
     ],
 )
 def test_a_vti_with_an_unknown_endpoint_is_told_to_name_both(unknown, told):
@@ -747,10 +752,10 @@ def test_the_mss_is_clamped_to_what_the_mtu_leaves():
         MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1350, 1330)
     ]
     assert of(MssClamp, wishes(Settings(mss=1200))) == [
-        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200, firmness=CHOSEN)
+        MssClamp("vti 192.168.0.1 192.168.0.2", "vti1", 1200, 1200, is_chosen=True)
     ]
     (clamp,) = of(MssClamp, wishes(Settings(mss=0, mtu=1400)))
-    assert clamp.firmness == FROM_CHOSEN_MTU
+    assert not clamp.is_chosen
 
 
 OFFICE = Settings(routes=(ConfiguredRoute(ip_network("10.2.0.0/16")),))
@@ -908,6 +913,7 @@ def test_ipv6s_own_metric_is_none():
 def test_a_name_of_charons_own_namespace_is_no_namespace():
     """A full tunnel needs its rules there, or its own packets go into it."""
     named = wishes(EVERYTHING._replace(netns="charons-own"))
-    assert named == wishes(EVERYTHING) and of(Rule, named)
+    same = wishes(EVERYTHING)._replace(reasons=named.reasons)
+    assert named == same and of(Rule, named)
     elsewhere = wishes(EVERYTHING._replace(netns="red"))
     assert not of(Rule, elsewhere) and {one.netns for one in of(Route, elsewhere)} == {"red"}

@@ -1,55 +1,15 @@
 """Which charon called, and whether it lives, by a /proc that the tests write."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from vti_updown import processes
 
-INITIAL = int(processes.INITIAL)
+from .proc import INITIAL, Proc
+
 CONTAINER, OTHER_CONTAINER = 4026532001, 4026532002
-HOOK = 900
-
-
-class Proc:
-    """A /proc. The hook is process 900, and its parent is a shell that a charon runs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def add(
-        self,
-        pid: int,
-        name: str,
-        parent: int = 1,
-        start: int = 500,
-        *,
-        state: str = "S",
-        pids: tuple[int, ...] = (),
-        namespace: int | None = INITIAL,
-        net: int = 7,
-        time: int = 8,
-    ) -> None:
-        """A process. `pids` are its numbers further in; no `namespace`: we may not look."""
-        folder = self.folder / str(pid)
-        (folder / "ns").mkdir(parents=True)
-        fields = [state, str(parent), *["0"] * 17, str(start), "0"]
-        (folder / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
-        numbers = "\t".join(map(str, (pid, *pids)))
-        (folder / "status").write_text(f"Name:\t{name}\nPid:\t{pid}\nNSpid:\t{numbers}\n")
-        (folder / "ns/net").symlink_to(f"net:[{net}]")
-        (folder / "ns/time").symlink_to(f"time:[{time}]")
-        if namespace is not None:
-            (folder / "ns/pid").symlink_to(f"pid:[{namespace}]")
-
-    def remove(self, pid: int) -> None:
-        shutil.rmtree(self.folder / str(pid))
-
-    def hook(self, parent: int, **more: object) -> None:
-        self.add(HOOK, "vti-updown", parent, **more)  # type: ignore[arg-type]
-        (self.folder / "self").symlink_to(str(HOOK))
 
 
 @pytest.fixture

@@ -4,21 +4,25 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from ipaddress import ip_address
 
 import pytest
 
 from support.events import environment
 from vti_updown.event import parse
+from vti_updown.kernel.kernel import Kernel
 from vti_updown.objects.mss import MssClamp
 from vti_updown.objects.object import Applied
 from vti_updown.objects.registry import Step
+from vti_updown.reconcile.difference import NOT_WISHED
 from vti_updown.reconcile.reconcile import steps_over
+from vti_updown.records import records as all_records
 from vti_updown.records import unique_ids
 from vti_updown.records.applied import TRIED_EACH, TRIES
 from vti_updown.records.matching import caller
-from vti_updown.records.records import Records, opened
-from vti_updown.records.storage import RecordsError
+from vti_updown.records.records import Records, copied, opened
+from vti_updown.records.storage import RecordsError, StorageError
 
 from .test_difference import LINK, NET, ONE, OTHER, POLICY
 
@@ -200,9 +204,11 @@ def test_what_cannot_be_read_is_left_out_and_named(records, text):
     assert records.applied.of([LINK.key, ONE.key]) == {ONE.key: Applied(ONE)}
     assert records.applied.beside([LINK.key], ()) == [ONE]
     assert records.unreadable == {LINK.key}
-    assert steps_over([LINK.key, ONE.key], records) == [], "somebody may wish for it"
-    records.references.end(number)
-    assert steps_over([ONE.key], records) == [Step(ONE, None)]
+    with closing(Kernel()) as kernel:
+        steps = steps_over([LINK.key, ONE.key], records, kernel)
+        assert steps == [], "somebody may wish for it"
+        records.references.end(number)
+        assert steps_over([ONE.key], records, kernel) == [Step(ONE, None, why=NOT_WISHED)]
 
 
 # The file
@@ -342,3 +348,25 @@ def test_records_are_fresh_until_something_is_committed(tmp_path):
         records.commit()
     with opened("1", directory) as records:
         assert not records.is_fresh
+
+
+def test_a_copy_waits_for_no_writer_that_was_stopped(tmp_path, monkeypatch):
+    """SQLite itself would wait without end. The line says what to look for."""
+    monkeypatch.setattr(all_records, "COPY_SECONDS", 0.1)
+    with opened("1", str(tmp_path / "records")):
+        pass
+    writer = sqlite3.connect(tmp_path / "records/1.sqlite", isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match="another process has been writing the records"):
+        copied("1", str(tmp_path / "records"))
+    writer.execute("ROLLBACK")
+    copied("1", str(tmp_path / "records")).close()
+    writer.close()
+
+
+def test_a_copy_of_what_is_no_database_is_an_error(tmp_path):
+    """It is not as if there were no tunnels."""
+    (tmp_path / "1.sqlite").write_text("no database" * 1000)
+    with pytest.raises(StorageError, match=r"cannot read .*1\.sqlite"):
+        copied("1", str(tmp_path))
+    assert copied("2", str(tmp_path)).is_fresh

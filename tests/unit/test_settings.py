@@ -144,12 +144,14 @@ FORMS = [
     ("ike_mark", "119", ["--ike-mark", "119"], 119),
     ("ike_mark", '"0x77"', ["--ike-mark", "0x77"], 0x77),
     ("when_down", '"block"', ["--when-down", "block"], "block"),
+    ("expect", '"up"', ["--expect", "up"], "up"),
     ("up", '"a; b"', ["--up", "a; b"], "a; b"),
     ("up", f'"{"x" * 131071}"', ["--up", "x" * 131071], "x" * 131071),
     ("down", "'''\na\nb'''", ["--down", "a\nb"], "a\nb"),
     ("command_seconds", "60", ["--command-seconds", "60"], 60),
     ("command_detach", "true", ["--command-detach"], True),
     ("command_detach", "false", ["--command-detach=no"], False),
+    ("log", '"commands"', ["--log", "commands"], "commands"),
 ]  # fmt: skip
 
 
@@ -426,7 +428,7 @@ def test_what_can_be_together_is_taken(file, text):
         (["--route", "10.2.0.0/16", "--route", "auto"], "--route auto stands alone", "leave the other --route out"),
         (["--route", "10.2.0.0/16,metric=4294967295"], "--route metric=4294967295 is not a number from 0 to 4294967294",
          "write a number such as 100"),
-        (["--route", "10.2.0.0/16,via=10.1.0.1"], "--route via is no part of a route", "a route has to, metric, table and src"),
+        (["--route", "10.2.0.0/16,via=10.1.0.1"], "--route via is no part of a route", "its keys are to, metric, table and src"),
         (["--route", "10.2.0.0/16,metric"], "--route 10.2.0.0/16,metric: 'metric' is no option, or given twice",
          "write NET,metric=N,table=N,src=IP"),
         (["--route", "10.2.0.0/16,src=fd00::1"], "--route src=fd00::1 is no IPv4 address of a host", "write an address of this host"),

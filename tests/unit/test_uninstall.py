@@ -25,6 +25,7 @@ class Installed:
     def __init__(self, folder: Path) -> None:
         self.prefix = folder / "opt"
         self.link = folder / "sbin/vti-updown"
+        self.share = folder / "share"
         self.records = folder / "run"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.prefix], check=True)
         self.hook = self.prefix / "bin/vti-updown"
@@ -59,7 +60,8 @@ class Installed:
         return file
 
     def make(self, target: str) -> tuple[int, list[str]]:
-        words = ["make", "-s", target, f"PREFIX={self.prefix}", f"BINDIR={self.link.parent}"]
+        places = [f"PREFIX={self.prefix}", f"BINDIR={self.link.parent}", f"SHAREDIR={self.share}"]
+        words = ["make", "-s", target, *places]
         variables = {**os.environ, "PLUTO_VERB": "up-client", "MAKEFLAGS": ""}
         done = subprocess.run(
             words, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
@@ -145,6 +147,26 @@ def test_uninstalling_removes_nothing_of_others(installed, tmp_path):
     installed.hook.unlink()
     assert installed.make("uninstall") == (0, [])
     assert installed.link.is_symlink() and installed.prefix.exists()
+
+
+def test_the_manual_page_and_completions_come_and_go(installed):
+    """They are where man and the three shells look for them, and the link of another stays."""
+    assert installed.make("shared") == (0, [])
+    places = {
+        "man/man8/vti-updown.8": "docs/vti-updown.8",
+        "bash-completion/completions/vti-updown": "completions/vti-updown.bash",
+        "zsh/site-functions/_vti-updown": "completions/_vti-updown",
+        "fish/vendor_completions.d/vti-updown.fish": "completions/vti-updown.fish",
+    }
+    for place, source in places.items():
+        assert (installed.share / place).read_text() == (ROOT / source).read_text()
+    assert installed.make("shared") == (0, []), "an upgrade does the same again"
+    others, *own = [installed.share / place for place in places]
+    others.unlink()
+    others.symlink_to(ROOT / "docs/vti-updown.8")
+    assert installed.make("uninstall")[0] == 0
+    assert others.is_symlink()
+    assert not [file for file in own if file.is_symlink()]
 
 
 def test_installing_takes_no_folder_with_other_files(installed):

@@ -131,7 +131,7 @@ WRONG = [
     ("[default]\nroutes = [{ metric = 5 }]",
      f'error: gw: {FILE} [default] routes = {{ "metric" = 5 }} has no network; write to = "10.2.0.0/16"'),
     ("[default]\nroutes = [{ to = '10.2.0.0/16', via = '10.1.0.1' }]",
-     f'error: gw: {FILE} [default] routes = "via" is no part of a route; a route has to, metric, table and src'),
+     f'error: gw: {FILE} [default] routes = "via" is no part of a route; its keys are to, metric, table and src'),
     ("[default]\nroutes = [{ to = '10.2.0.0/16', metric = -1 }]",
      f"error: gw: {FILE} [default] routes.metric = -1 is not a number from 0 to 4294967294\n"
      "error: gw:   write a number such as 100"),
@@ -174,6 +174,10 @@ WRONG = [
      f'error: gw: {FILE} [default] sysctl = "ipv4.rp_filter" is given twice; leave one out'),
     ("[default]\nwhen_down = false",
      f'error: gw: {FILE} [default] when_down = false is not remove, block or keep; write when_down = "keep"'),
+    ("[default]\nexpect = 'down'",
+     f'error: gw: {FILE} [default] expect = "down" is not up or anything; write expect = "up"'),
+    ("[default]\nexpect = true",
+     f'error: gw: {FILE} [default] expect = true is not up or anything; write expect = "up"'),
     ("[default]\nup = ' '", f'error: gw: {FILE} [default] up = " " is no command; write up = "logger up"'),
     ("[default]\ndown = ['true']",
      f'error: gw: {FILE} [default] down = ["true"] is not text in quotes; write down = "logger down"'),
@@ -181,6 +185,8 @@ WRONG = [
      f"error: gw: {FILE} [default] command_seconds = 0 is not a number from 1 to 60; write command_seconds = 5"),
     ("[default]\ncommand_seconds = 1.5",
      f"error: gw: {FILE} [default] command_seconds = 1.5 is not a number from 1 to 60; write command_seconds = 5"),
+    ("[default]\nlog = 'all'",
+     f'error: gw: {FILE} [default] log = "all" is not lines or commands; write log = "commands"'),
     ("[default]\ncommand_detach = 'yes'",
      f'error: gw: {FILE} [default] command_detach = "yes" is neither true nor false; write command_detach = true'),
     # No value at all for this connection: printed is escaped.
@@ -503,6 +509,27 @@ def test_check_config_says_what_each_table_matches(file, capfd):
         ],
         0,
     )
+
+
+def test_check_config_warns_of_an_expect_that_says_nothing(file, capfd):
+    """A tunnel that is down has no peer that a table could match."""
+    file.write_text("""
+        [connection.one]
+        expect = "up"
+        [connection.two]
+        connection = "net"
+        expect = "up"
+        [connection.three]
+        peer = "192.0.2.7"
+        expect = "up"
+    """)
+    lines, status = checked(capfd, "--config", "a.toml")
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert warnings == [
+        "warning: a.toml [connection.three] expect says nothing, as a tunnel that is down has but its name",
+        "warning:   put it into a table that matches by the connection alone",
+    ]
+    assert status == 0
 
 
 def test_check_config_of_an_empty_file_and_of_none(file, capfd, monkeypatch):

@@ -2,6 +2,7 @@
 
     lab prepare          installs and builds what the tests need, and runs nothing
     lab beside           the same, and fetches the packages that only the tests' hosts see
+    lab alone            unpacks the programs that need nothing else, such as promtool
     lab run COMMAND…     runs COMMAND in this directory, and exits as it does. Several with `--and`
                          between them run beside each other where they need virtual machines
     lab shell            a shell there
@@ -16,7 +17,7 @@ import sys
 
 from .environment import prepare_environment
 from .machine import SHELL
-from .packages import BESIDE, beside
+from .packages import ALONE, BESIDE, alone, beside
 from .places import wait_for_other_runs
 from .runs import prepare, run_all, run_here
 
@@ -35,6 +36,10 @@ def main(words: list[str]) -> int:
             for package in BESIDE:
                 beside(package)
             prepare()
+        case ["alone"]:
+            wait_for_other_runs()
+            for package in ALONE:
+                alone(package)
         case ["tools", _, *_]:
             wait_for_other_runs()
             prepare_environment()

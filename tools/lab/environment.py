@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from .output import progress, run_quietly
-from .packages import install
+from .packages import ALONE, install, unpacked_alone
 from .places import LAB, ROOT
 
 OLDEST = ["pyroute2==0.7.2", "click==8.1.0"] if os.environ.get("VTI_UPDOWN_OLDEST") else []
@@ -73,4 +73,6 @@ def install_the_hook() -> None:
 def variables() -> dict[str, str]:
     """Those of a command that is to find this Python first."""
     path = os.environ.get("PATH", "")
-    return {**os.environ, "PATH": f"{VENV}/bin:{path}:/usr/sbin:/sbin"}
+    programs = [f"{unpacked_alone(package)}/usr/bin" for package in ALONE]
+    places = [f"{VENV}/bin", path, "/usr/sbin", "/sbin", *programs]
+    return {**os.environ, "PATH": ":".join(places)}

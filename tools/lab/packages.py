@@ -35,6 +35,9 @@ BESIDE = ("bird2", "frr", "libreswan", "libcharon-extauth-plugins", "strongswan-
 Installed on the machine, they would start daemons, or push strongSwan out.
 """
 
+ALONE = ("prometheus",)
+"""Packages of which only a program is run that needs no other package: promtool."""
+
 
 def install_programs(programs: dict[str, str]) -> None:
     """Installs the packages of those programs that are missing."""
@@ -88,6 +91,31 @@ def beside(package: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         unpacked.rename(target)
     return target
+
+
+def alone(package: str) -> Path:
+    """The folder of an unpacked package, without what it depends on."""
+    target = unpacked_alone(package)
+    if target.exists():
+        return target
+    if shutil.which("apt-get") is None:
+        fail(f"{package} must be unpacked", "run it on Debian or Ubuntu")
+    progress(f"fetching {package}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=LAB) as folder:
+        if os.geteuid() == 0:
+            # As apt's own user, it could not write there.
+            shutil.chown(folder, "_apt")
+            run_quietly("apt-get", "update")
+        run_quietly("apt-get", "download", package, cwd=folder)
+        (archive,) = Path(folder).glob(f"{package}_*.deb")
+        run_quietly("dpkg", "-x", str(archive), f"{folder}/unpacked")
+        (Path(folder) / "unpacked").rename(target)
+    return target
+
+
+def unpacked_alone(package: str) -> Path:
+    return LAB / "alone" / package
 
 
 def download(package: str, archives: Path) -> None:

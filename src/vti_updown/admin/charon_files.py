@@ -28,6 +28,8 @@ DEPTH = 10
 """How deep files may include each other, and sections may refer to each other."""
 NESTING = 20
 """How deep sections may stand in each other. Those of a CHILD_SA are three deep."""
+OTHERS = 50
+"""As many sections as one of ipsec.conf may take over by `also`, one from the other."""
 STARTER = "starter"
 """The process that reads ipsec.conf, and starts a charon. No other charon has that file."""
 HOOK = "vti-updown"
@@ -126,15 +128,20 @@ class _Files:
             handle = os.open(within(self._root, path), flags)
         except (OSError, ValueError):
             return ""
-        with open(handle, encoding="utf-8", errors="surrogateescape") as file:
-            try:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    return ""
-                return file.read(FILE_BYTES)
-            except OSError:
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return ""
+            return os.read(handle, FILE_BYTES).decode("utf-8", "surrogateescape")
+        except OSError:
+            return ""
+        finally:
+            os.close(handle)
 
-    def included(self, pattern: str, path: str) -> list[str]:
+    def included(
+        self,
+        pattern: str,
+        path: str,
+    ) -> list[str]:
         """The files that `include` names: a pattern, from the folder of the file that includes."""
         folder, _, name = os.path.join(os.path.dirname(path), pattern).rpartition("/")
         if not name:
@@ -184,7 +191,12 @@ def _of_swanctl(files: _Files) -> Iterator[ConfiguredChild]:
     for connection, section in reader.inner(reader.top, "connections"):
         whole = reader.whole(section)
         for name, child in reader.inner(whole, "children"):
-            yield _swanctl_child(name, reader.whole(child), connection, whole)
+            yield _swanctl_child(
+                name,
+                reader.whole(child),
+                connection,
+                whole,
+            )
 
 
 def _swanctl_child(
@@ -218,7 +230,12 @@ class _Swanctl:
         self.top = _Section()
 
     def read(self, path: str) -> None:
-        self._into(self.top, path, DEPTH, NESTING)
+        self._into(
+            self.top,
+            path,
+            DEPTH,
+            NESTING,
+        )
 
     # What is written
 
@@ -231,7 +248,12 @@ class _Swanctl:
     ) -> None:
         words = _Words(self._files.read(path), path)
         while not words.is_at_end:
-            self._section(section, words, depth, nesting)
+            self._section(
+                section,
+                words,
+                depth,
+                nesting,
+            )
 
     def _section(
         self,
@@ -247,11 +269,22 @@ class _Swanctl:
             if word is None or word.text == "}":
                 return
             if word.text == "include":
-                self._include(section, words, depth, nesting)
+                self._include(
+                    section,
+                    words,
+                    depth,
+                    nesting,
+                )
             elif words.skip("="):
                 section.values[word.text] = words.value()
             else:
-                self._subsection(section, word, words, depth, nesting)
+                self._subsection(
+                    section,
+                    word,
+                    words,
+                    depth,
+                    nesting,
+                )
 
     def _include(
         self,
@@ -264,7 +297,12 @@ class _Swanctl:
         if not depth:
             return
         for path in self._files.included(pattern, words.path):
-            self._into(section, path, depth - 1, nesting)
+            self._into(
+                section,
+                path,
+                depth - 1,
+                nesting,
+            )
 
     def _subsection(
         self,
@@ -284,22 +322,39 @@ class _Swanctl:
         where = f"{words.path}:{words.line_at(name.place)}"
         inner = section.sections.setdefault(name.text, _Section(where))
         inner.others += others
-        self._section(inner, words, depth, nesting - 1)
+        self._section(
+            inner,
+            words,
+            depth,
+            nesting - 1,
+        )
 
     # What is meant
 
-    def inner(self, section: _Section, name: str) -> list[tuple[str, _Section]]:
+    def inner(
+        self,
+        section: _Section,
+        name: str,
+    ) -> list[tuple[str, _Section]]:
         """The sections in a section of this name."""
         named = section.sections.get(name, _Section())
         return list(self.whole(named).sections.items())
 
-    def whole(self, section: _Section, depth: int = DEPTH) -> _Section:
+    def whole(
+        self,
+        section: _Section,
+        depth: int = DEPTH,
+    ) -> _Section:
         """A section with what it takes over from the others that it refers to."""
         whole = section
         if not depth:
             return whole
         for path in section.others:
-            whole = _joined(whole, self.whole(self._named(path), depth - 1), NESTING)
+            whole = _joined(
+                whole,
+                self.whole(self._named(path), depth - 1),
+                NESTING,
+            )
         return whole
 
     def _named(self, path: str) -> _Section:
@@ -310,7 +365,11 @@ class _Swanctl:
         return section
 
 
-def _joined(section: _Section, other: _Section, nesting: int) -> _Section:
+def _joined(
+    section: _Section,
+    other: _Section,
+    nesting: int,
+) -> _Section:
     """A section, and what `other` has beyond."""
     joined = _Section(section.where)
     joined.values = {**other.values, **section.values}
@@ -319,7 +378,10 @@ def _joined(section: _Section, other: _Section, nesting: int) -> _Section:
     for name in section.sections.keys() & other.sections.keys():
         if nesting:
             both = section.sections[name], other.sections[name]
-            joined.sections[name] = _joined(*both, nesting - 1)
+            joined.sections[name] = _joined(
+                *both,
+                nesting - 1,
+            )
     return joined
 
 
@@ -332,7 +394,11 @@ class _Word(NamedTuple):
 class _Words:
     """The words of a file, one after the other."""
 
-    def __init__(self, text: str, path: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        path: str,
+    ) -> None:
         self.path = path
         self._text = text
         self._place = 0
@@ -355,7 +421,7 @@ class _Words:
             self._place = token.end()
 
     def line_at(self, place: int) -> int:
-        """The number of the line of a place. Each must be behind the one that was asked for last."""
+        """The number of the line of a place, which is not before the last one asked for."""
         line, before = self._counted
         line += self._text.count("\n", before, place)
         self._counted = (line, place)
@@ -415,7 +481,10 @@ def _text_of(token: "re.Match[str]") -> str:
     quoted = token.group("quoted")
     if quoted is None:
         return token.group()
-    return ESCAPE.sub(lambda found: ESCAPED.get(found[1], found[1]), quoted)
+    return ESCAPE.sub(
+        lambda found: ESCAPED.get(found[1], found[1]),
+        quoted,
+    )
 
 
 # ipsec.conf
@@ -458,7 +527,11 @@ class _Ipsec:
         self.where: dict[str, str] = {}
         """Where each begins."""
 
-    def read(self, path: str, depth: int) -> None:
+    def read(
+        self,
+        path: str,
+        depth: int,
+    ) -> None:
         section: Section = {}
         for number, line in enumerate(self._files.read(path).split("\n"), 1):
             words = COMMENT.sub(r"\1", line).strip()
@@ -473,7 +546,12 @@ class _Ipsec:
             elif kind:
                 _add(section, words)
 
-    def _include(self, pattern: str, path: str, depth: int) -> None:
+    def _include(
+        self,
+        pattern: str,
+        path: str,
+        depth: int,
+    ) -> None:
         if not depth:
             return
         for included in self._files.included(pattern.strip('"'), path):
@@ -491,7 +569,7 @@ class _Ipsec:
         """A section, and those that it names: what it names first counts before what that names."""
         found: dict[str, Mapping[str, str]] = {}
         waiting = [name]
-        while waiting:
+        while waiting and len(found) < OTHERS:
             next_name = waiting.pop()
             if next_name in found or next_name not in self.sections:
                 continue

@@ -49,6 +49,7 @@ def check(file: SettingsFile) -> Checked:
         if _is_written(section):
             lines += said("", _matched(section))
     lines += _outdone(sections)
+    lines += _never_expected(sections)
     lines += said("", _summary(file, sections))
     return Checked(lines, 0)
 
@@ -104,6 +105,16 @@ def _matched(section: Section) -> str:
         matches.append(f"{key} {value}")
     all_of_them = ", ".join(matches)
     return f"{table}: {all_of_them}"
+
+
+def _never_expected(sections: Iterable[Section]) -> Iterator[str]:
+    """Warnings of sections whose `expect` says nothing: see `SettingsOfNames`."""
+    for section in sections:
+        if "expect" in section.given and set(section.matches) - {"connection"}:
+            place = f"{section.origin.file} {section.origin.table}"
+            message = f"{place} expect says nothing, as a tunnel that is down has but its name"
+            remedy = "put it into a table that matches by the connection alone"
+            yield from said("warning: ", message, remedy)
 
 
 def _outdone(sections: Iterable[Section]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The command line for people, on click, made from the table of commands."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -20,17 +21,18 @@ from .commands import (
     unknown_command,
 )
 
-PROLOGUE = """Route-based tunnels for strongSwan: the updown hook that builds and removes the VTI of
-a CHILD_SA.
+PROLOGUE = """strongSwan's updown hook for route-based tunnels: it makes the link of a CHILD_SA, its
+addresses and its routes, and takes them away again.
 
-charon calls it by one line of its configuration, leftupdown= in ipsec.conf or updown = in
-swanctl.conf:
+charon calls it by one line of the connection, leftupdown= in ipsec.conf or updown = in
+swanctl.conf. Without flags it goes by /etc/vti-updown.toml, or by the CHILD_SA alone:
 
 \b
     leftupdown=/usr/local/sbin/vti-updown
     leftupdown="/usr/local/sbin/vti-updown --route 10.2.0.0/16"
 
-To see what an event would do, give it by hand: PLUTO_VERB=up-client PLUTO_ME=… vti-updown --dry-run
+The commands are for you. The manual page vti-updown(8) has examples, and says how to try an event
+by hand.
 """
 INTERRUPTED = 130
 """What a shell gives for a command that Ctrl-C ended: 128 and SIGINT."""
@@ -43,17 +45,75 @@ Its own, _VTI_UPDOWN_COMPLETE, may be inherited from a shell.
 """
 
 
+class _Option(click.Option):
+    """A flag, which the help shows as every other place does."""
+
+    def __init__(self, flag: Flag, **more: Any) -> None:
+        super().__init__([f"--{flag.name}"], **more)
+        self._usage = flag.usage
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return record and (self._usage, record[1])
+
+
+class _Formatter(click.HelpFormatter):
+    """The help breaks no word at its hyphen: `--command-detach` would be two."""
+
+    def write_dl(
+        self,
+        rows: Iterable[tuple[str, str]],
+        col_max: int = 30,
+        col_spacing: int = 2,
+    ) -> None:
+        del col_max  # No name of a flag is that long.
+        rows = list(rows)
+        indent = " " * self.current_indent
+        first_column = max(len(first) for first, _ in rows) + col_spacing
+        for first, second in rows:
+            head = f"{indent}{first}".ljust(len(indent) + first_column)
+            lines = wrap(
+                second,
+                self.width,
+                initial_indent=head,
+                subsequent_indent=" " * len(head),
+                break_on_hyphens=False,
+            )
+            self.write("\n".join([*lines, ""]))
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+class _Command(click.Command):
+    context_class = _Context
+
+
+class _Group(click.Group):
+    """The help lists the commands first: they are few, and the flags are many."""
+
+    context_class = _Context
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        records = [param.get_help_record(ctx) for param in self.get_params(ctx)]
+        with formatter.section("Options of an event, for the updown line"):
+            formatter.write_dl([record for record in records if record])
+
+
 def _command_of(command: Command) -> click.Command:
     """Click's command for one of ours."""
     params = _params(command.flags, command.name)
     if command.argument:
         words = click.Argument(["connections"], nargs=-1, metavar=f"[{command.argument}]...")
         params.append(words)
-    return click.Command(
+    return _Command(
         command.name,
         params=params,
         callback=partial(_run, command),
         help=command.help,
+        short_help=command.summary,
     )
 
 
@@ -85,7 +145,7 @@ def _option(flag: Flag, **more: Any) -> click.Option:
     if flag.alone:
         kind["is_flag"] = False
         kind["flag_value"] = flag.alone
-    return click.Option([f"--{flag.name}"], help=flag.described, **kind, **more)
+    return _Option(flag, help=flag.described, **kind, **more)
 
 
 def _refuse(
@@ -137,7 +197,7 @@ def _no_event(context: click.Context, /, **given: Any) -> None:
 
 
 _HOOK_FLAGS = [flag.name for flag in FLAGS if flag.name not in ("version", "help")]
-_GROUP = click.Group(
+_GROUP = _Group(
     params=_params(_HOOK_FLAGS, "an event"),
     callback=_no_event,
     commands=[_command_of(command) for command in COMMANDS.values()],

@@ -4,6 +4,7 @@ click's commands are made from it. It needs no click itself, so that the entry c
 from an event. What a command does is imported only when it is called.
 """
 
+import os
 from collections.abc import Callable, Sequence
 
 from ..named_tuple import NamedTuple
@@ -20,18 +21,32 @@ class Call(NamedTuple):
     """The flags that are given, of those that it heeds."""
 
 
+CONNECTIONS, PREPARED, STANDING = "connections", "prepared", "standing"
+"""What a shell may complete the words of a command with: see `Command.completes`."""
+
+
 class Command(NamedTuple):
     """One row of the table."""
 
     name: str
     help: str
+    """Its first sentence is all that the list of commands has of it."""
     flags: tuple[str, ...]
     """The flags that it heeds, besides --version and --help. It refuses all others."""
     run: Callable[[Call], Outcome]
     argument: str = ""
     """What its words are called in the help. It is empty for a command that takes none."""
+    completes: str = CONNECTIONS
+    """What its words are: all CONNECTIONS that are known, those of the settings that can be
+    PREPARED, or those that something is STANDING for.
+    """
     failed_status: int = 0
     """The exit status if it cannot be done, whatever the reason. 0: the one of the reason."""
+
+    @property
+    def summary(self) -> str:
+        first, _, _ = self.help.partition(". ")
+        return f"{first.removesuffix('.')}."
 
 
 def _repair(call: Call) -> Outcome:
@@ -65,6 +80,13 @@ def _release(call: Call) -> Outcome:
     return standing.release(call.connections, "dry-run" in call.flags)
 
 
+def _history(call: Call) -> Outcome:
+    from .history import history
+
+    (log_file,) = call.flags.get("charon-log", [None])
+    return history(call.connections, log_file, "json" in call.flags)
+
+
 def _status(call: Call) -> Outcome:
     """It changes nothing, so its dry run is itself."""
     from .status import status
@@ -82,50 +104,93 @@ def _check_config(call: Call) -> Outcome:
     return Outcome(checked.lines, status_of_lines=checked.status)
 
 
+def _explain(call: Call) -> Outcome:
+    """It changes nothing, so its dry run is itself."""
+    from . import event_sources
+    from .explain import explain
+
+    ours = ("dry-run", *(flag.name for flag in FLAGS_OF_COMMANDS))
+    flags = {name: words for name, words in call.flags.items() if name not in ours}
+    if call.connections and "event" in call.flags:
+        what = "a connection and --event are two sources of one event"
+        raise SettingsError(what, "leave one of them out")
+    if call.connections:
+        told = event_sources.from_name(call.connections, flags)
+    elif "event" in call.flags:
+        (file,) = call.flags["event"]
+        told = event_sources.from_file(file, flags)
+    else:
+        told = event_sources.from_environment(os.environ, flags)
+    return explain(told, "json" in call.flags)
+
+
+FLAGS_OF_EVENTS = tuple(flag.name for flag in FLAGS if flag.name not in ("version", "help"))
 COMMANDS = {
     command.name: command
     for command in (
         Command(
             name="check-config",
-            help="Read the file of settings, and print every fault of it, or what each of its"
-            " tables matches.",
+            help="Check the file of settings. It prints every fault, or what each table matches.",
             flags=("config", "dry-run"),
             run=_check_config,
         ),
         Command(
+            name="explain",
+            help="Say what an event would do, and why. The event is that of the environment's"
+            " PLUTO_*, of a saved environment, or of a connection by its name and up or down. The"
+            " flags are those of its updown line. It changes nothing.",
+            flags=(*FLAGS_OF_EVENTS, "event", "json"),
+            run=_explain,
+            argument="CONNECTION",
+        ),
+        Command(
             name="flush",
-            help="Take away all that the hook has set up; print the commands that it stood for.",
+            help="Take away all that the hook has set up. It refuses while charon is running with"
+            " tunnels. It prints the commands that it stood for.",
             flags=("stale", "force", "dry-run"),
             run=_flush,
         ),
         Command(
+            name="history",
+            help="Show what happened to each tunnel. It says since when it is up or down, how often"
+            " it was down, and for how long. With NAME, a connection or who its peer is, it shows"
+            " every event that is kept, and why it went down, as far as charon's log tells.",
+            flags=("charon-log", "json"),
+            run=_history,
+            argument="NAME",
+        ),
+        Command(
             name="prepare",
-            help="Set up what stands while no CHILD_SA does, as when_down = keep and block say;"
-            " print the commands. CONNECTION is a table [connection.NAME] of the settings; without"
-            " one, all of them.",
+            help="Set up what stays while a tunnel is down. That is what when_down = block or keep"
+            " asks for. CONNECTION is a table [connection.NAME] of the settings; without one, it"
+            " does so for all. It prints the commands that it stood for.",
             flags=("config", "dry-run"),
             run=_prepare,
             argument="CONNECTION",
+            completes=PREPARED,
         ),
         Command(
             name="release",
-            help="Let go of what stands while no CHILD_SA does; print the commands. What is up"
-            " stays up.",
+            help="Take away what stays while a tunnel is down. It is the opposite of prepare, and"
+            " what is up stays up. Without a CONNECTION, it does so for all. It prints the commands"
+            " that it stood for.",
             flags=("dry-run",),
             run=_release,
             argument="CONNECTION",
+            completes=STANDING,
         ),
         Command(
             name="repair",
-            help="Put back what a tunnel needs and somebody took away or changed; print the"
-            " commands that it stood for.",
+            help="Put back what somebody took away or changed. It also takes away what a killed"
+            " event has left half done. It prints the commands that it stood for.",
             flags=("dry-run",),
             run=_repair,
         ),
         Command(
             name="status",
-            help="Show every tunnel of this host, the worst first: what is configured, what charon"
-            " has, what the kernel has, and what mends it. With NAME, all of these. The exit"
+            help="Show every tunnel of this host, the worst first. It compares what is configured,"
+            " what charon has and what the kernel has, and says what mends it. With NAME, it shows"
+            " all of that. The exit"
             " status is 0 if all is as wished, 1 if something differs, 2 if a tunnel is down that"
             " should be up, and 3 if it could not look.",
             flags=("json", "metrics", "vici", "config", "dry-run"),
@@ -147,9 +212,20 @@ FLAGS_OF_COMMANDS = (
         help="Even while charon is running: its tunnels go.",
     ),
     Flag(
+        name="event",
+        metavar="FILE",
+        help="A saved environment, one NAME=VALUE a line as env prints it; - is standard input.",
+    ),
+    Flag(
         name="json",
         metavar=None,
-        help="For programs, as docs/status.schema.json describes it.",
+        help="Print JSON for programs.",
+    ),
+    Flag(
+        name="charon-log",
+        metavar="FILE",
+        help="Where charon logs to, if that is not the journal: a file of its own or of syslog.",
+        example="/var/log/charon.log",
     ),
     Flag(
         name="metrics",

@@ -39,9 +39,13 @@ class Configured(NamedTuple):
             return f"start it by hand; its name has odd characters: {shown(self.name)}"
         name = quote(self.name)
         if self.is_loaded is False:
-            load = "ipsec reload" if self.by_ipsec else "swanctl --load-all"
+            load = "swanctl --load-all"
+            if self.by_ipsec:
+                load = "ipsec reload"
             return f"{load}, since charon has not loaded it"
         if self.by_ipsec:
             return f"ipsec up {name}"
-        uri = f" --uri {quote('unix://' + self.socket)}" if self.socket else ""
+        uri = ""
+        if self.socket:
+            uri = f" --uri {quote('unix://' + self.socket)}"
         return f"swanctl --initiate --child {name}{uri}"

@@ -69,7 +69,11 @@ class Expectations:
         with_peer = [each for each in there if peers & set(each.peers)]
         return named or with_peer or there
 
-    def _add_connection(self, connection: Connection, answer: Answer) -> None:
+    def _add_connection(
+        self,
+        connection: Connection,
+        answer: Answer,
+    ) -> None:
         for child in connection.children:
             configured = Configured(
                 name=child.name,
@@ -113,7 +117,9 @@ class Expectations:
         if configured.meant != PLAIN:
             return configured._replace(expected="")
         said = self._says_up(configured.name)
-        return configured._replace(expected=said) if said else configured
+        if said:
+            return configured._replace(expected=said)
+        return configured
 
     def _says_up(self, name: str) -> str:
         expect = self._settings.sourced(name, "expect")
@@ -130,7 +136,9 @@ def _place_of(child: ConfiguredChild, there: Sequence[Configured]) -> int | None
     for place, each in enumerate(there):
         if each.connection == child.connection:
             return place
-    return 0 if child.by_ipsec and len(there) == 1 else None
+    if child.by_ipsec and len(there) == 1:
+        return 0
+    return None
 
 
 def _only_in_files(child: ConfiguredChild, has_told: bool) -> Configured:
@@ -153,7 +161,9 @@ def _says_up(words: Sequence[str]) -> bool:
 
 def _meant(addresses: Collection[str]) -> str:
     """Whether these are no certain peer's: any, a subnet or a range."""
-    return TEMPLATE if all(map(_is_anybody, addresses)) else PLAIN
+    if all(map(_is_anybody, addresses)):
+        return TEMPLATE
+    return PLAIN
 
 
 def _is_anybody(address: str) -> bool:

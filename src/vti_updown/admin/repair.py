@@ -27,7 +27,7 @@ def repair(is_dry_run: bool = False) -> Outcome:
 
     It also takes away what an event left half done. Raises Refusal if the records cannot be had.
     """
-    with session(is_dry_run) as work:
+    with session("repair", is_dry_run) as work:
         copy = work.look()
         recorded = copy.applied.of(copy.every_key())
         astray = set(work.kernel.astray(recorded))
@@ -54,7 +54,7 @@ def _to_mend(
     copy.applied.doubt(astray)
     keys = with_doubts(copy.every_key(), copy, kernel)
     parts: dict[str, Keys] = {}
-    for step in steps_over(keys, copy):
+    for step in steps_over(keys, copy, kernel):
         key = step.object.key
         part = parts.setdefault(step.object.link_key or key, [])
         part.append(key)
@@ -81,7 +81,7 @@ def flush(
     It does so tunnel by tunnel. Raises Refusal if a charon lives whose tunnels would go, unless
     `force` is given. It also does so if the records cannot be had.
     """
-    with session(is_dry_run) as work:
+    with session("flush", is_dry_run) as work:
         copy = work.look()
         parts = _to_take_away(stale, copy, work)
         if parts and not stale and not force:
@@ -151,7 +151,10 @@ def _to_take_away(
     ours = work.kernel.ours(copy.applied.namespaces())
     unrecorded = [each for each in ours if each.object.key not in recorded]
     for applied in (*recorded.values(), *unrecorded):
-        together.join(applied.object.key, applied.object.link_key or applied.object.key)
+        together.join(
+            applied.object.key,
+            applied.object.link_key or applied.object.key,
+        )
     parts: dict[str, _Part] = {}
     for number in going:
         _part(join_wishes(number, references, together), parts).references.append(number)

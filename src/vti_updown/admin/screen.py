@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
 from ..named_tuple import NamedTuple
-from ..text import shown
+from ..text import ELLIPSIS, shown
 
 COLUMNS = 80
 """No line is longer, so that nothing wraps on a terminal."""
@@ -14,9 +14,25 @@ GAP = "  "
 RED, YELLOW, GREEN, DIM, BOLD = "31", "33", "32", "2", "1"
 """Of ECMA-48, Select Graphic Rendition."""
 NOTHING = "-"
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB")
+UNITS = (
+    "B",
+    "kB",
+    "MB",
+    "GB",
+    "TB",
+    "PB",
+    "EB",
+    "ZB",
+)
 THOUSAND = 1000
-UNITS_OF_TIME = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+LONGEST = 1 << 20
+"""As many characters of a text as are shown."""
+UNITS_OF_TIME = (
+    (86400, "d"),
+    (3600, "h"),
+    (60, "min"),
+    (1, "s"),
+)
 """Their length in seconds, the longest first."""
 
 
@@ -47,11 +63,13 @@ def amount(size: int, gap: str = " ") -> str:
     """Bytes as `1.2 MB`, in powers of 1,000."""
     value = float(size)
     left = list(UNITS)
-    while value >= THOUSAND and len(left) > 1:
+    while round(value) >= THOUSAND and len(left) > 1:
         value /= THOUSAND
         del left[0]
-    is_short = len(left) < len(UNITS) and value < THOUSAND / 10
-    digits = 1 if is_short else 0
+    is_short = len(left) < len(UNITS) and round(value, 1) < THOUSAND / 10
+    digits = 0
+    if is_short:
+        digits = 1
     return f"{value:.{digits}f}{gap}{left[0]}"
 
 
@@ -102,16 +120,32 @@ def width(text: str) -> int:
     return columns
 
 
-def folded(text: str, indent: str, first: str | None = None) -> list[str]:
+def fitted(text: str, columns: int) -> str:
+    """A text that takes at most so many columns: without its end if need be."""
+    if width(text) <= columns:
+        return text
+    kept = text
+    while width(kept) >= columns:
+        kept = kept[:-1]
+    return kept + ELLIPSIS
+
+
+def folded(
+    text: str,
+    indent: str,
+    first: str | None = None,
+) -> list[str]:
     """The text in lines of at most COLUMNS characters, broken between words.
 
     The first line begins with `first` if that is given, and every other one with `indent`. A word
     that is longer than a line, such as a command's argument, stays whole.
     """
     lines: list[str] = []
-    line = indent if first is None else first
+    line = indent
+    if first is not None:
+        line = first
     is_empty = True
-    for word in shown(text, len(text) + 1).split(" "):
+    for word in shown(text, LONGEST).split(" "):
         longer = f"{line}{word}" if is_empty else f"{line} {word}"
         if is_empty or width(longer) <= COLUMNS:
             line = longer
@@ -150,13 +184,27 @@ def table(columns: Sequence[Column], rows: Collection[Row]) -> list[str]:
     widths = _widths(columns, rows)
     moved: list[int] = []
     movable = [place for place, column in enumerate(columns) if column.moves]
-    movable.sort(key=lambda place: columns[place].moves, reverse=True)
+    movable.sort(
+        key=lambda place: columns[place].moves,
+        reverse=True,
+    )
     while movable and _width(widths, moved) > COLUMNS:
         moved.append(movable.pop())
     headings = [column.heading for column in columns]
-    lines = [_line(headings, widths, moved)]
+    lines = [
+        _line(
+            headings,
+            widths,
+            moved,
+        )
+    ]
     for row in rows:
-        lines += _lines_of(row, columns, widths, moved)
+        lines += _lines_of(
+            row,
+            columns,
+            widths,
+            moved,
+        )
     return lines
 
 
@@ -193,7 +241,14 @@ def _lines_of(
     widths: Sequence[int],
     moved: Collection[int],
 ) -> list[str]:
-    lines = [_line(row.cells, widths, moved, row.colour)]
+    lines = [
+        _line(
+            row.cells,
+            widths,
+            moved,
+            row.colour,
+        )
+    ]
     told = []
     for place in sorted(moved):
         value = row.cells[place]
@@ -201,5 +256,9 @@ def _lines_of(
             heading = columns[place].heading.lower()
             told.append(f"{heading} {value}")
     if told:
-        lines += folded(", ".join(told), GAP * 2, first=GAP)
+        lines += folded(
+            ", ".join(told),
+            GAP * 2,
+            first=GAP,
+        )
     return [*lines, *row.below]

@@ -19,9 +19,10 @@ from ..hook.late import GIVE_WAY_SECONDS, Turn, adopt_lost
 from ..hook.rehearse import notes_of_waiting
 from ..hook.run import done, settle, with_command
 from ..kernel.kernel import Kernel
-from ..objects.registry import Step, commands
+from ..objects.registry import Step
 from ..output import comments, event_lines, refused
 from ..reconcile.reconcile import Result, ifnames_of, reconcile, steps_over, with_doubts
+from ..records.history import Came, Entry
 from ..records.records import Records, snapshot
 from ..records.storage import DatabaseError, RecordsError
 from ..text import Refusal
@@ -45,9 +46,11 @@ class Session:
         self,
         kernel: Kernel,
         charon: str,
+        command: str,
         is_dry_run: bool,
     ) -> None:
         self.kernel = kernel
+        self._command = command
         self._charon = charon
         self._is_dry_run = is_dry_run
         self._turn = Turn(kernel, charon, done)
@@ -65,7 +68,11 @@ class Session:
         adopt_lost(self._charon, copy, self.kernel)
         return copy
 
-    def each(self, parts: Iterable[T], work: Callable[[T, Records], Result]) -> None:
+    def each(
+        self,
+        parts: Iterable[T],
+        work: Callable[[T, Records], Result],
+    ) -> None:
         """Does the work on each part, with the records locked, and notes what came of it."""
         left = deque(parts)
         if self._is_dry_run:
@@ -80,7 +87,11 @@ class Session:
         except RecordsError as error:
             self.note_error(error)
 
-    def _hold(self, left: deque[T], work: Callable[[T, Records], Result]) -> None:
+    def _hold(
+        self,
+        left: deque[T],
+        work: Callable[[T, Records], Result],
+    ) -> None:
         """Does the next parts, until others should have the records."""
         with self._turn.records(PATIENCE_SECONDS) as records:
             end = time.monotonic() + HOLD_SECONDS
@@ -98,13 +109,50 @@ class Session:
         work: Callable[[T, Records], Result],
         records: Records,
     ) -> None:
+        begin = time.monotonic()
         try:
             result = self._with_room(part, work, records)
         except (Refusal, OSError) as error:
             records.rollback()
-            self.note_error(refused(error))
+            refusal = refused(error)
+            self.note_error(refusal)
+            failed = Came(
+                time.monotonic() - begin,
+                refusal.status,
+                refusal.message,
+                "",
+            )
+            self._add_to_history(failed, [], records)
             return
         self._note(result)
+        came = Came(
+            seconds=time.monotonic() - begin,
+            status=1 if result.failures else 0,
+            said="\n".join(result.failures),
+            changed=result.changed,
+        )
+        keys = [step.object.key for step in result.steps]
+        self._add_to_history(came, keys, records)
+
+    def _add_to_history(
+        self,
+        came: Came,
+        keys: Iterable[str],
+        records: Records,
+    ) -> None:
+        """Writes down what came of a part for each tunnel. If that fails, all else is done."""
+        if self._is_dry_run:
+            return
+        try:
+            tunnels = records.references.tunnels(keys)
+            records.history.add(
+                Entry(self._command, time.time()),
+                came,
+                tunnels,
+            )
+            records.commit()
+        except DatabaseError:
+            records.rollback()
 
     def _with_room(
         self,
@@ -140,7 +188,11 @@ class Session:
 
     # What a part does
 
-    def reconcile(self, keys: Iterable[str], records: Records) -> Result:
+    def reconcile(
+        self,
+        keys: Iterable[str],
+        records: Records,
+    ) -> Result:
         """The kernel follows the records over these keys."""
         keys = list(keys)
         if self._is_dry_run:
@@ -148,7 +200,11 @@ class Session:
         result = reconcile(keys, records, self.kernel)
         return _of_its_own(result, keys)
 
-    def settle(self, change: Change, records: Records) -> Result:
+    def settle(
+        self,
+        change: Change,
+        records: Records,
+    ) -> Result:
         """The kernel follows a change.
 
         Raises Refusal, with all as it was before, if a step of its own is refused.
@@ -168,10 +224,14 @@ class Session:
             keys += records.references.end(number)
         return self._rehearsed(keys, records)
 
-    def _rehearsed(self, keys: Iterable[str], records: Records) -> Result:
+    def _rehearsed(
+        self,
+        keys: Iterable[str],
+        records: Records,
+    ) -> Result:
         """The steps that would be taken, as if each were, without those of the parts before."""
         with_lost = with_doubts(keys, records, self.kernel)
-        found = steps_over(with_lost, records)
+        found = steps_over(with_lost, records, self.kernel)
         steps = [step for step in found if step.object.key not in self._rehearsed_keys]
         self._rehearsed_keys |= {step.object.key for step in steps}
         records.commit()
@@ -187,10 +247,7 @@ class Session:
         self._errors.setdefault(error.message, error)
 
     def _note(self, result: Result) -> None:
-        for step in result.steps:
-            key = step.object.key
-            if key not in result.foreign and key not in result.failed:
-                self._commands += commands(step, result.ifnames)
+        self._commands += result.commands()
         for note in result.notes:
             self.note(note)
         for failure in result.failures:
@@ -229,13 +286,13 @@ def nothing_failed(steps: Sequence[Step] = (), ifnames: dict[str, str] | None = 
 
 
 @contextmanager
-def session(is_dry_run: bool) -> Iterator[Session]:
-    """A session, in which all is done that waited for the records.
+def session(command: str, is_dry_run: bool) -> Iterator[Session]:
+    """A session of this command, in which all is done that waited for the records.
 
     Raises Refusal if they cannot be had.
     """
     charon = processes.charon()
     with closing(Kernel()) as kernel:
-        work = Session(kernel, charon, is_dry_run)
+        work = Session(kernel, charon, command, is_dry_run)
         work.begin()
         yield work

@@ -7,13 +7,16 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 
 from .. import processes
+from ..addresses import IPAddress, address_in
 from ..constants import UINT32_MAX
 from ..event import Event, Mark, Selector
 from ..hook.ask import Ask
 from ..hook.begin import Change, Move
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
+from ..objects.address import Address
 from ..objects.link import Link
+from ..objects.object import Object
 from ..objects.route import Route
 from ..reconcile.reconcile import Result
 from ..records.matching import Caller
@@ -47,7 +50,7 @@ def prepare(
     names = list(connections)
     if not names:
         names = _names_that_stand(settings_of)
-    with session(is_dry_run) as work:
+    with session("prepare", is_dry_run) as work:
 
         def stand(name: str, records: Records) -> Result:
             settings = _settings_that_stand(name, settings_of)
@@ -102,6 +105,7 @@ def _settings_that_stand(name: str, settings_of: SettingsByName) -> Settings:
 class _Planned(NamedTuple):
     """What is to stand for the events of one family."""
 
+    family: int
     caller: Caller
     plan: Plan
 
@@ -130,11 +134,27 @@ class _Preparation:
         references = self._records.references
         for planned in self._planned(name, settings):
             caller = planned.caller
-            standing = planned.plan.standing
+            source = self._source(planned, settings)
+            standing = [_with_source(wish, source) for wish in planned.plan.standing]
             self._replaces += references.standing(caller)
             number = references.stand(name, caller, standing)
             self._adds.append(number)
             self._own += [wish.key for wish in standing]
+
+    def _source(self, planned: _Planned, settings: Settings) -> IPAddress | None:
+        """The preferred source of the routes. None if the kernel's own choice is as good.
+
+        Only an event tells the local selector. Until then it is the one private address that this
+        host has beside its uplink's, as a gateway has in its LAN.
+        """
+        if settings.vrf or settings.netns:
+            return None
+        if any(isinstance(wish, Address) for wish in planned.plan.standing):
+            return None  # The kernel takes that of the link itself.
+        outside = settings.remote
+        if outside is None or outside.is_unspecified:
+            outside = address_in(ip_network(EVERYTHING[planned.family]))
+        return self._kernel.lookup.inner_address(planned.family, outside)
 
     def change(self) -> Change:
         """What all of this does to the references."""
@@ -155,10 +175,10 @@ class _Preparation:
         """What is to stand for a connection, by family."""
         planned: list[_Planned] = []
         for family in (4, 6):
-            event = _event_asleep(name, settings, family)
+            event = event_asleep(name, settings, family)
             caller = caller_of(processes.BY_HAND, event)
             wished = self._plan(event, caller, settings)
-            one_family = _Planned(caller, wished)
+            one_family = _Planned(family, caller, wished)
             if one_family.stands:
                 planned.append(one_family)
         if not planned:
@@ -179,6 +199,13 @@ class _Preparation:
         return wished
 
 
+def _with_source(wish: Object, source: IPAddress | None) -> Object:
+    """A route through a link with this preferred source, if it has none."""
+    if isinstance(wish, Route) and wish.link_key and wish.source is None:
+        return wish._replace(source=source)
+    return wish
+
+
 def _notes_of(
     name: str,
     settings: Settings,
@@ -195,7 +222,7 @@ def _notes_of(
     return list(different)
 
 
-def _event_asleep(
+def event_asleep(
     name: str,
     settings: Settings,
     family: int,
@@ -241,7 +268,7 @@ def release(
     with nothing changed, for a connection that nothing stands for.
     """
     released = {shown(connection) for connection in connections}
-    with session(is_dry_run) as work:
+    with session("release", is_dry_run) as work:
         copy = work.look()
         standing = copy.references.stood()
         names = {name for _, name in standing}
@@ -303,5 +330,7 @@ def _refuse_unknown(connections: Collection[str], names: set[str]) -> None:
         if name in names:
             continue
         known = ", ".join(sorted(filter(None, names)))
-        what = f"nothing stands for {name}"
-        raise Refusal(what, f"something stands for: {known or 'nobody'}")
+        hint = "there is nothing to release"
+        if known:
+            hint = f"something stands for: {known}"
+        raise Refusal(f"nothing stands for {name}", hint)

@@ -1,9 +1,10 @@
 """`vti-updown status`: every tunnel of this host, the worst first. It changes nothing."""
 
 import difflib
+import gc
 import time
-from collections.abc import Collection, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
@@ -43,7 +44,7 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
     """
     if all(flag in flags for flag in ALONE):
         raise Refusal("--json and --metrics exclude each other", "leave one of them out")
-    with closing(Kernel()) as kernel:
+    with _without_collection(), closing(Kernel()) as kernel:
         seen = _seen(kernel, flags)
     host = _of_names(seen.host, names)
     seen = seen._replace(host=host)
@@ -58,26 +59,51 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
     return Outcome(lines, status_of_lines=host.exit_status)
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Garbage collection looks through all that is read, again and again, and finds nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _seen(kernel: Kernel, flags: FlagWords) -> Seen:
     """Looks until two looks have found the same: an event may be at work.
 
-    What charon does not tell is not asked for again.
+    charon has CHARON_SECONDS for all looks together.
     """
     asked = flags.get("vici") or charons.find().ours
-    answers = ask.ask(asked, CHARON_SECONDS)
+    end_of_asking = time.monotonic() + CHARON_SECONDS
+    answers: Answers = ask.ask(asked, CHARON_SECONDS)
     children = charon_files.of_charons(answers)
     looked = _looked(kernel, Expectations(flags, answers, children), answers)
     end = time.monotonic() + AGAIN_SECONDS
     while looked.host.exit_status and time.monotonic() < end:
         time.sleep(BETWEEN_LOOKS)
-        if all(answer.is_complete for answer in answers):
-            answers = ask.ask(asked, AGAIN_SECONDS)
+        answers = _asked_again(asked, answers, end_of_asking)
         again = _looked(kernel, Expectations(flags, answers, children), answers)
         is_steady = same_problems(looked.host, again.host)
         looked = again
         if is_steady:
             break
     return looked
+
+
+def _asked_again(
+    asked: Collection[str | charons.Charon],
+    answers: Answers,
+    end: float,
+) -> Answers:
+    """What charon tells by now. Where it does not tell all in time, what it told before counts."""
+    rest = end - time.monotonic()
+    if rest <= 0 or not all(answer.is_complete for answer in answers):
+        return answers
+    again = ask.ask(asked, rest)
+    return again if all(answer.is_complete for answer in again) else answers
 
 
 def _looked(
@@ -98,7 +124,17 @@ def _with_configured(
     """The tunnels, and what is configured and not there."""
     there = {configured for tunnel in tunnels for configured in expectations.of(tunnel)}
     missing = [each for each in expectations.all if each not in there]
-    more = [Tunnel(shown(each.name), (), (), (), (), only=each) for each in missing]
+    more = [
+        Tunnel(
+            shown(each.name),
+            (),
+            (),
+            (),
+            (),
+            only=each,
+        )
+        for each in missing
+    ]
     return (*tunnels, *more)
 
 

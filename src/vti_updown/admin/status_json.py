@@ -18,7 +18,11 @@ VERSION = 1
 Json = dict[str, Any]
 
 
-def lines(host: HostStatus, seen: Survey, answers: Sequence[Answer]) -> list[str]:
+def lines(
+    host: HostStatus,
+    seen: Survey,
+    answers: Sequence[Answer],
+) -> list[str]:
     """The document, with a line for each tunnel: a host may have thousands."""
     head = {
         "version": VERSION,
@@ -31,7 +35,14 @@ def lines(host: HostStatus, seen: Survey, answers: Sequence[Answer]) -> list[str
     printed = [f"{_written(key)}: {_written(value)}," for key, value in head.items()]
     tunnels = [_written(_tunnel(each, seen)) for each in host.tunnels]
     last = [f"{tunnel}," for tunnel in tunnels[:-1]] + tunnels[-1:]
-    return ["{", *printed, '"tunnels": [', *last, "]", "}"]
+    return [
+        "{",
+        *printed,
+        '"tunnels": [',
+        *last,
+        "]",
+        "}",
+    ]
 
 
 def _written(value: object) -> str:
@@ -146,7 +157,9 @@ def _link(part: Part, seen: Survey) -> Json:
 
 
 def _counters(counters: Counters | None) -> Json | None:
-    return None if counters is None else counters._asdict()
+    if counters is None:
+        return None
+    return counters._asdict()
 
 
 def _objects(tunnel: Tunnel) -> list[Json]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from .. import processes as callers
 from ..kernel.counters import Counters
 from ..named_tuple import NamedTuple
 from ..objects.link import Link
@@ -25,6 +24,7 @@ from .screen import (
     brief_duration,
     counted,
     duration,
+    fitted,
     folded,
     painted,
     table,
@@ -54,9 +54,12 @@ COLUMNS = (
 INDENT = "  "
 LABEL = 9
 """The width of what a line of the details begins with."""
+NAME = 40
+"""As many columns as a connection's name takes."""
 SHOWN_HOLDERS = 5
 """As many of those who hold a link as are shown: there may be hundreds."""
-SHOWN_SAS = 5
+SHOWN_SAS = 3
+SHOWN_OBJECTS = 20
 KIND_WORDS: dict[type[Object], str] = {MssClamp: "mss"}
 """Of those whose class has another name."""
 MEANT = {TRAP: "trap", TEMPLATE: "waits"}
@@ -76,7 +79,11 @@ class Traffic(NamedTuple):
 # The overview
 
 
-def overview(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
+def overview(
+    host: HostStatus,
+    seen: Survey,
+    has_colour: bool = False,
+) -> list[str]:
     """A line for each tunnel, and what is wrong below it."""
     lines = _of_host(host)
     lines.append(_summary(host))
@@ -90,8 +97,16 @@ def _of_host(host: HostStatus) -> list[str]:
     """What is wrong with none of the tunnels alone, before all else."""
     lines: list[str] = []
     for problem in host.problems:
-        lines += folded(f"{WORDS[problem.level]} {problem.what}", INDENT, "")
-        lines += folded(problem.remedy, INDENT)
+        lines += folded(
+            f"{WORDS[problem.level]} {problem.what}",
+            INDENT,
+            "",
+        )
+        lines += folded(
+            f"mend it: {problem.remedy}",
+            INDENT * 2,
+            INDENT,
+        )
     for note in host.notes:
         lines += folded(note, INDENT, "")
     return lines
@@ -100,20 +115,32 @@ def _of_host(host: HostStatus) -> list[str]:
 def _summary(host: HostStatus) -> str:
     if not host.tunnels:
         return "no tunnel is up, stands or is configured"
-    counts = dict.fromkeys((DOWN, UNKNOWN, DIFFERS, AS_WISHED), 0)
+    counts = dict.fromkeys(
+        (
+            DOWN,
+            UNKNOWN,
+            DIFFERS,
+            AS_WISHED,
+        ),
+        0,
+    )
     for each in host.tunnels:
         counts[each.level] += 1
     words = {
         DOWN: "down that should be up",
         UNKNOWN: "not known",
         DIFFERS: "not as set up",
-        AS_WISHED: "as wished",
+        AS_WISHED: "as wished, as far as is known" if host.problems else "as wished",
     }
     parts = [f"{count:,} {words[level]}" for level, count in counts.items() if count]
     return f"{counted(len(host.tunnels), 'tunnel')}: {', '.join(parts)}"
 
 
-def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
+def _row(
+    status: TunnelStatus,
+    seen: Survey,
+    has_colour: bool,
+) -> Row:
     tunnel = status.tunnel
     traffic = _traffic(tunnel, seen)
     received = sent = NOTHING
@@ -122,7 +149,7 @@ def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
         sent = brief_amount(traffic.sent)
     cells = (
         state(status),
-        tunnel.name,
+        fitted(tunnel.name, NAME),
         ", ".join(_ifnames(tunnel)) or NOTHING,
         _peer(status) or NOTHING,
         _age_of_sas(tunnel),
@@ -130,7 +157,11 @@ def _row(status: TunnelStatus, seen: Survey, has_colour: bool) -> Row:
         sent,
         _last_in(tunnel),
     )
-    return Row(cells, _colour(status) if has_colour else "", _said(status.problems))
+    return Row(
+        cells,
+        _colour(status) if has_colour else "",
+        _said(status.problems),
+    )
 
 
 def _said(problems: Iterable[Problem]) -> list[str]:
@@ -154,9 +185,10 @@ def state(status: TunnelStatus) -> str:
         return WORDS[status.level]
     if tunnel.sas:
         return "up"
+    if status.sa == "unknown":
+        return "not told"
     if tunnel.up:
-        by_hand = all(each.charon == callers.BY_HAND for each in tunnel.up)
-        return "by hand" if by_hand else "set up"
+        return "by hand"
     if tunnel.standing:
         return "stands"
     return MEANT.get(status.meant, "down")
@@ -225,7 +257,11 @@ def _traffic(tunnel: Tunnel, seen: Survey) -> Traffic | None:
 # The details
 
 
-def details(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[str]:
+def details(
+    host: HostStatus,
+    seen: Survey,
+    has_colour: bool = False,
+) -> list[str]:
     """A block for each tunnel."""
     lines = _of_host(host)
     for each in host.tunnels:
@@ -235,11 +271,18 @@ def details(host: HostStatus, seen: Survey, has_colour: bool = False) -> list[st
     return lines
 
 
-def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
+def _block(
+    status: TunnelStatus,
+    seen: Survey,
+    has_colour: bool,
+) -> list[str]:
     tunnel = status.tunnel
     heading = f"{tunnel.name}: {state(status)}"
     if has_colour:
-        heading = painted(heading, f"{BOLD};{_colour(status)}")
+        heading = painted(
+            heading,
+            f"{BOLD};{_colour(status)}",
+        )
     lines = [heading, *_said(status.problems)]
     if status.expected:
         lines += _entry("expected", status.expected)
@@ -249,13 +292,37 @@ def _block(status: TunnelStatus, seen: Survey, has_colour: bool) -> list[str]:
     for part in tunnel.links:
         lines += _entry("link", _link_in_words(part))
         if part.key in seen.counters:
-            lines += _entry("", _counters_in_words(seen.counters[part.key]))
+            lines += _entry(
+                "",
+                _counters_in_words(seen.counters[part.key]),
+            )
     if tunnel.others:
-        lines += _entry("shared", f"with {', '.join(tunnel.others)}")
-    for part in tunnel.parts:
-        if not isinstance(part.wished, Link):
-            lines += _entry(_kind(part), _object_in_words(part, tunnel, seen))
-    return lines + _of_holders(tunnel)
+        lines += _entry(
+            "shared",
+            f"with {', '.join(tunnel.others)}",
+        )
+    return [
+        *lines,
+        *_of_objects(tunnel, seen),
+        *_of_holders(tunnel),
+    ]
+
+
+def _of_objects(tunnel: Tunnel, seen: Survey) -> list[str]:
+    lines: list[str] = []
+    objects = [part for part in tunnel.parts if not isinstance(part.wished, Link)]
+    for part in objects[:SHOWN_OBJECTS]:
+        lines += _entry(
+            _kind(part),
+            _object_in_words(part, tunnel, seen),
+        )
+    return lines + _more(len(objects) - SHOWN_OBJECTS)
+
+
+def _more(count: int) -> list[str]:
+    if count > 0:
+        return _entry("", f"and {count:,} more")
+    return []
 
 
 def _entry(label: str, text: str) -> list[str]:
@@ -275,10 +342,7 @@ def _of_sas(status: TunnelStatus) -> list[str]:
         lines += _entry("SA", _sa_in_words(sa))
         lines += _entry("", _selectors(sa))
         lines += _entry("data", _data_in_words(sa))
-    more = len(tunnel.sas) - SHOWN_SAS
-    if more > 0:
-        lines += _entry("", f"and {more:,} more")
-    return lines
+    return lines + _more(len(tunnel.sas) - SHOWN_SAS)
 
 
 def _hook_in_words(status: TunnelStatus) -> str:
@@ -314,8 +378,18 @@ def _sa_in_words(sa: Sa) -> str:
 def _data_in_words(sa: Sa) -> str:
     child = sa.child
     parts = [
-        _flow("in", child.packets_in, child.bytes_in, child.last_in),
-        _flow("out", child.packets_out, child.bytes_out, child.last_out),
+        _flow(
+            "in",
+            child.packets_in,
+            child.bytes_in,
+            child.last_in,
+        ),
+        _flow(
+            "out",
+            child.packets_out,
+            child.bytes_out,
+            child.last_out,
+        ),
     ]
     return "; ".join(parts)
 
@@ -364,29 +438,35 @@ def _counters_in_words(counters: Counters) -> str:
     return text
 
 
-def _object_in_words(part: Part, tunnel: Tunnel, seen: Survey) -> str:
+def _object_in_words(
+    part: Part,
+    tunnel: Tunnel,
+    seen: Survey,
+) -> str:
     """The command that an object stands for, and whether it is there."""
     command = "; ".join(commands_of(part, tunnel))
     if part.wished.netns in seen.out_of_sight:
         return f"{command} (not known)"
     if part.applied is None:
-        return f"{command} (not set up: somebody else's is in its place)"
-    return command if part.there is not None else f"{command} (gone)"
+        return f"{command} (not set up by us)"
+    if part.there is not None:
+        return command
+    return f"{command} (gone)"
 
 
 def _kind(part: Part) -> str:
     """What kind of object it is, in a word: `route`."""
-    return KIND_WORDS.get(type(part.wished), type(part.wished).__name__.lower())
+    return KIND_WORDS.get(
+        type(part.wished),
+        type(part.wished).__name__.lower(),
+    )
 
 
 def _of_holders(tunnel: Tunnel) -> list[str]:
     lines: list[str] = []
     for reference in tunnel.references[:SHOWN_HOLDERS]:
         lines += _entry("held by", _holder(reference))
-    more = len(tunnel.references) - SHOWN_HOLDERS
-    if more > 0:
-        lines += _entry("", f"and {more:,} more")
-    return lines
+    return lines + _more(len(tunnel.references) - SHOWN_HOLDERS)
 
 
 def _holder(reference: Reference) -> str:

@@ -18,12 +18,18 @@ from ..objects.link import Link
 from ..objects.object import Applied, Object
 from ..objects.registry import Step, commands
 from ..records.late import LateEvents
+from ..records.matching import ADOPTED
 from ..records.records import Records, copied
 from ..records.references import STANDING, Reference
 from ..text import shown
 from ..vici.ask import Answer
 from ..vici.sas import ChildSa, IkeSa
 from .configured import Configured
+
+ALIAS = "vti-updown "
+"""What the alias of our links begins with, before the connection's name."""
+NAMELESS = "?"
+"""The name of what is on no link, if its records were lost."""
 
 
 class Sa(NamedTuple):
@@ -145,7 +151,11 @@ Place = tuple[str, ...]
 class _Look:
     """The records and the kernel, read as a whole: a host may have thousands of tunnels."""
 
-    def __init__(self, records: Records, kernel: Kernel) -> None:
+    def __init__(
+        self,
+        records: Records,
+        kernel: Kernel,
+    ) -> None:
         self._kernel = kernel
         keys = records.every_key()
         self._references = records.references.listed()
@@ -162,10 +172,11 @@ class _Look:
     def tunnels(self) -> list[Tunnel]:
         by_tunnel: dict[Place, list[Reference]] = {}
         for reference in self._references:
+            name = _name_of(reference)
             links = self._links_of(reference)
-            by_tunnel.setdefault((reference.connection, *links), []).append(reference)
+            by_tunnel.setdefault((name, *links), []).append(reference)
             for key in links:
-                self._holders.setdefault(key, {})[reference.connection] = None
+                self._holders.setdefault(key, {})[name] = None
         return [
             self._tunnel(name, link_keys, references)
             for (name, *link_keys), references in _joined(by_tunnel).items()
@@ -208,7 +219,11 @@ class _Look:
         """Whether it is wished for at all, as what must come with something else may not be."""
         return key in self._wished or key in self._applied
 
-    def _part(self, key: str, wish: Object) -> Part:
+    def _part(
+        self,
+        key: str,
+        wish: Object,
+    ) -> Part:
         return Part(
             wished=self._wished.get(key, wish),
             applied=self._applied.get(key),
@@ -266,6 +281,13 @@ class _Look:
         return frozenset(name for name in names if not namespace.exists(name))
 
 
+def _name_of(reference: Reference) -> str:
+    """The connection's name. Of what was adopted, the alias of its link has it."""
+    if reference.identity == ADOPTED:
+        return shown(reference.connection.removeprefix(ALIAS)) or NAMELESS
+    return reference.connection
+
+
 def _joined(by_tunnel: Mapping[Place, list[Reference]]) -> dict[Place, list[Reference]]:
     """Each that has no link goes with one of its name that has: such as one that failed."""
     with_link: dict[str, Place] = {}
@@ -313,7 +335,15 @@ def _with_sas(tunnels: Sequence[Tunnel], answers: Answers) -> list[Tunnel]:
     for tunnel, sas in zip(tunnels, places.sas, strict=True):
         joined.append(tunnel._replace(sas=tuple(sas)))
     for name, theirs in unknown.items():
-        joined.append(Tunnel(name, (), (), (), tuple(theirs)))
+        joined.append(
+            Tunnel(
+                name=name,
+                references=(),
+                links=(),
+                parts=(),
+                sas=tuple(theirs),
+            )
+        )
     return joined
 
 

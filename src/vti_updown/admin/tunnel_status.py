@@ -7,6 +7,7 @@ from .. import processes as callers
 from ..named_tuple import NamedTuple
 from ..objects.object import Object
 from ..objects.registry import field_names
+from ..records.matching import ADOPTED
 from ..records.references import Reference
 from ..text import shown
 from ..vici.ask import Answer
@@ -14,7 +15,12 @@ from .configured import PLAIN, Configured
 from .survey import Part, Survey, Tunnel, sas_apart_by
 
 AS_WISHED, DIFFERS, UNKNOWN, DOWN = "ok", "differs", "unknown", "down"
-SEVERITY = (AS_WISHED, DIFFERS, UNKNOWN, DOWN)
+SEVERITY = (
+    AS_WISHED,
+    DIFFERS,
+    UNKNOWN,
+    DOWN,
+)
 """From the best to the worst."""
 STATUS = {AS_WISHED: 0, DIFFERS: 1, DOWN: 2, UNKNOWN: 3}
 """The exit status that each gives."""
@@ -49,12 +55,18 @@ class TunnelStatus(NamedTuple):
     def meant(self) -> str:
         """How all of it is meant: see `expected`."""
         kinds = {each.meant for each in self.configured}
-        return kinds.pop() if len(kinds) == 1 else PLAIN
+        if len(kinds) == 1:
+            return kinds.pop()
+        return PLAIN
 
     @property
     def level(self) -> str:
         levels = [problem.level for problem in self.problems]
-        return max(levels, key=SEVERITY.index, default=AS_WISHED)
+        return max(
+            levels,
+            key=SEVERITY.index,
+            default=AS_WISHED,
+        )
 
 
 class HostStatus(NamedTuple):
@@ -68,7 +80,11 @@ class HostStatus(NamedTuple):
     def exit_status(self) -> int:
         levels = [tunnel.level for tunnel in self.tunnels]
         levels += [problem.level for problem in self.problems]
-        worst = max(levels, key=SEVERITY.index, default=AS_WISHED)
+        worst = max(
+            levels,
+            key=SEVERITY.index,
+            default=AS_WISHED,
+        )
         return STATUS[worst]
 
 
@@ -87,12 +103,24 @@ def judge(
     judged = []
     for tunnel in seen.tunnels:
         configured = configured_of(tunnel)
-        judged.append(_Judge(tunnel, seen, answers, configured, living).status())
+        judged.append(
+            _Judge(
+                tunnel,
+                seen,
+                answers,
+                configured,
+                living,
+            ).status()
+        )
     judged.sort(key=_worst_first)
     problems = [_of_charon(answer) for answer in answers if answer.trouble]
     problems += _of_host(seen)
     remarks = [f"{answer.charon}: {answer.remark}" for answer in answers if answer.remark]
-    return HostStatus(tuple(judged), tuple(problems), (*remarks, *seen.left_alone))
+    return HostStatus(
+        tuple(judged),
+        tuple(problems),
+        (*remarks, *seen.left_alone),
+    )
 
 
 def _living(tunnels: Sequence[Tunnel]) -> dict[str, bool | None]:
@@ -110,24 +138,52 @@ def _of_charon(answer: Answer) -> Problem:
     remedy = "look again when it has ended"
     if not answer.hooks:
         remedy = "see whether its plugin vici runs: swanctl --stats"
-    return Problem(UNKNOWN, what, remedy)
+    return Problem(
+        UNKNOWN,
+        what,
+        remedy,
+    )
 
 
 def _of_host(seen: Survey) -> list[Problem]:
     problems = []
     if seen.waiting:
         what = f"events that wait for the records: {seen.waiting}"
-        problems.append(Problem(DIFFERS, what, REPAIR))
+        problems.append(
+            Problem(
+                DIFFERS,
+                what,
+                REPAIR,
+            )
+        )
     if seen.were_lost:
         what = "the records were lost, so who has what is not known"
-        problems.append(Problem(DIFFERS, what, REPAIR))
+        problems.append(
+            Problem(
+                DIFFERS,
+                what,
+                REPAIR,
+            )
+        )
     for why in seen.out_of_sight.values():
-        problems.append(Problem(UNKNOWN, why, "run it as root, in the host's PID namespace"))
+        problems.append(
+            Problem(
+                UNKNOWN,
+                why,
+                "run it as root, in the host's PID namespace",
+            )
+        )
     for left in seen.leftovers:
         what = f"{left.wished.label} is left over, and nobody wishes for it"
         if left.fault:
             what = left.fault
-        problems.append(Problem(DIFFERS, what, REPAIR))
+        problems.append(
+            Problem(
+                DIFFERS,
+                what,
+                REPAIR,
+            )
+        )
     return problems
 
 
@@ -152,7 +208,10 @@ class _Judge:
     def status(self) -> TunnelStatus:
         """A charon that is gone leaves all as it was, so nothing else counts of what it had."""
         left = self._left_by_charon()
-        problems = [*self._of_sa(), *(left or self._of_parts())]
+        problems = [
+            *self._of_sa(),
+            *(left or self._of_parts()),
+        ]
         return TunnelStatus(
             tunnel=self._tunnel,
             sa=self._sa(),
@@ -163,7 +222,9 @@ class _Judge:
 
     def _expected(self) -> str:
         reasons = [each.expected for each in self._configured if each.expected]
-        return reasons[0] if reasons else ""
+        if reasons:
+            return reasons[0]
+        return ""
 
     def _start(self) -> str:
         """The command that starts it."""
@@ -180,7 +241,9 @@ class _Judge:
     def _sa(self) -> str:
         if self._tunnel.sas:
             return "up"
-        return "down" if self._is_asked() else "unknown"
+        if self._is_asked():
+            return "down"
+        return "unknown"
 
     def _is_asked(self) -> bool:
         """Whether every charon that may have an SA of it has told all of its own."""
@@ -208,10 +271,22 @@ class _Judge:
             return self._of_hook()
         if self._expected():
             what = f"it is down and should be up: {self._expected()}"
-            return [Problem(DOWN, what, self._start())]
-        if any(self._living.get(each) for each in self._callers - {callers.BY_HAND}):
+            return [
+                Problem(
+                    DOWN,
+                    what,
+                    self._start(),
+                )
+            ]
+        if self._callers - {callers.BY_HAND}:
             what = "it is on record as up, and charon has no such CHILD_SA"
-            return [Problem(DIFFERS, what, self._start())]
+            return [
+                Problem(
+                    DIFFERS,
+                    what,
+                    self._start(),
+                )
+            ]
         return []
 
     def _of_unknown(self) -> list[Problem]:
@@ -221,7 +296,13 @@ class _Judge:
             return []
         pid, _, _ = silent[0].partition("@")
         what = f"charon (PID {shown(pid)}) has it, and cannot be asked from here"
-        return [Problem(UNKNOWN, what, "name its VICI socket: --vici SOCKET")]
+        return [
+            Problem(
+                UNKNOWN,
+                what,
+                "name its VICI socket: --vici SOCKET",
+            )
+        ]
 
     def _of_hook(self) -> list[Problem]:
         """What is wrong if it is up, and the hook has set nothing up for it.
@@ -231,15 +312,33 @@ class _Judge:
         tunnel = self._tunnel
         if tunnel.failed:
             what = "the hook failed when it came up, so nothing is set up for that"
-            return [Problem(DIFFERS, what, self._start_anew())]
+            return [
+                Problem(
+                    DIFFERS,
+                    what,
+                    self._start_anew(),
+                )
+            ]
         if tunnel.references or not any(each.has_our_hook for each in self._configured):
             return []
         if not any(sas_apart_by(sa.child) for sa in tunnel.sas):
             what = "its CHILD_SA has neither mark nor if_id, so its hook sets no link up"
             remedy = "give it an if_id or a mark, or leave vti-updown out of its updown line"
-            return [Problem(DIFFERS, what, remedy)]
+            return [
+                Problem(
+                    DIFFERS,
+                    what,
+                    remedy,
+                )
+            ]
         what = "it is up, and its hook has set nothing up"
-        return [Problem(DIFFERS, what, self._start_anew())]
+        return [
+            Problem(
+                DIFFERS,
+                what,
+                self._start_anew(),
+            )
+        ]
 
     # What it had, and has
 
@@ -249,7 +348,13 @@ class _Judge:
             return []
         pid, _, _ = gone[0].partition("@")
         what = f"charon (PID {shown(pid)}) is gone, and what it had is still there"
-        return [Problem(DIFFERS, what, "vti-updown flush --stale")]
+        return [
+            Problem(
+                DIFFERS,
+                what,
+                "vti-updown flush --stale",
+            )
+        ]
 
     def _of_parts(self) -> list[Problem]:
         """What the kernel has otherwise. What is on a link that is gone goes unsaid."""
@@ -262,13 +367,21 @@ class _Judge:
             if netns in self._seen.gone_namespaces:
                 what = f"the network namespace {shown(netns)} is gone, with all that was in it"
                 remedy = f"ip netns add {quote(netns)}, then: {REPAIR}"
-                problems[what] = Problem(DIFFERS, what, remedy)
+                problems[what] = Problem(
+                    DIFFERS,
+                    what,
+                    remedy,
+                )
                 continue
             if part.key not in lost and part.wished.link_key in lost:
                 continue
             what = part.fault or difference_of(part)
             if what:
-                problems[what] = Problem(DIFFERS, what, REPAIR)
+                problems[what] = Problem(
+                    DIFFERS,
+                    what,
+                    REPAIR,
+                )
         return list(problems.values())
 
 
@@ -282,7 +395,9 @@ def difference_of(part: Part) -> str:
         return ""
     label = part.wished.label
     if part.there is None:
-        return f"{label} is set down" if part.is_set_down else f"{label} is gone"
+        if part.is_set_down:
+            return f"{label} is set down"
+        return f"{label} is gone"
     if not was.sure:
         return f"{label} is in doubt: an event died at it"
     changed = _changed_fields(was.object, part.there)
@@ -318,6 +433,8 @@ def _found(status: HostStatus) -> Mapping[object, Collection[Problem]]:
 
 def holder_in_words(reference: Reference) -> str:
     """Who holds it: `charon 1234, IKE_SA 4`, or `by hand`."""
+    if reference.identity == ADOPTED:
+        return "nobody on record"
     if reference.charon == callers.BY_HAND:
         return "by hand"
     pid, _, _ = reference.charon.partition("@")

@@ -15,7 +15,12 @@ from ..records.references import STANDING, Holder
 from ..settings.table import Settings
 from ..settings.values import is_pattern
 from ..text import shown
-from ..wishes.questions import LinkName, PlanError, Questions
+from ..wishes.questions import LinkName, PlanError, Questions, Reason
+
+NAME_KEPT = Reason("the link has its name already, or had it", ("name",))
+NAME_CHOSEN = Reason("", ("name",))
+NAME_MOVED = Reason("our link of this name gets these endpoints, and stays", ("name",))
+NAME_FREE = Reason("the first of its names that is free", ("name",))
 
 
 class Ask(Questions):
@@ -44,13 +49,13 @@ class Ask(Questions):
     ) -> LinkName:
         kept = self._name_that_it_has(link)
         if kept is not None:
-            return LinkName(kept)
+            return LinkName(kept, NAME_KEPT)
         if chosen is not None:
             given = self._chosen_name(link, chosen)
             if given is not None:
                 return given
         free = self._first_free_name(link, defaults)
-        return LinkName(free)
+        return LinkName(free, NAME_FREE)
 
     def _name_that_it_has(self, link: Link) -> str | None:
         """The name of a link that is there, or was.
@@ -72,13 +77,13 @@ class Ask(Questions):
         """The name that the user chose. None if a link of ours has it that is about to go."""
         observe = self._kernel.observe(link.netns)
         if not observe.link_exists(chosen):
-            return LinkName(chosen)
+            return LinkName(chosen, NAME_CHOSEN)
         same = observe.same_link(link)
         if same is not None and isinstance(same.object, Link):
-            return LinkName(same.object.name)
+            return LinkName(same.object.name, NAME_KEPT)
         old = self._movable(link, chosen)
         if old is not None:
-            return LinkName(chosen, moved=old)
+            return LinkName(chosen, NAME_MOVED, moved=old)
         if not observe.is_ours(chosen):
             what = f"the name {shown(chosen)} is taken by another link"
             raise PlanError(what, "choose another --name, such as vpn{uniqueid}")

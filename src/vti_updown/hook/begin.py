@@ -12,7 +12,8 @@ from ..objects.link import Link
 from ..objects.object import Applied, Object
 from ..objects.sysctl import Sysctl
 from ..records import matching
-from ..records.references import Holder
+from ..records.records import Records
+from ..records.references import ForDown, Holder
 from ..settings.table import Settings
 from ..text import Refusal, shown
 from .context import EventContext
@@ -20,6 +21,7 @@ from .context import EventContext
 TYPE_CHECKING = False  # a `down` needs no plan, so it does without what makes one
 if TYPE_CHECKING:
     from ..wishes.plan import Plan
+    from ..wishes.questions import Reasons
     from .ask import Ask
 
 Move = tuple[Link, Link]
@@ -46,6 +48,12 @@ class Change(NamedTuple):
     notes: tuple[str, ...] = ()
     command: str = ""
     """The user's, to be run at the end, as `user_command` writes it."""
+    log: str = ""
+    """What is printed of the event: the setting `log`, that of the `up` for a `down`."""
+    stale: tuple[str, ...] = ()
+    """The keys that references of a charon that is gone wished for. They have ended."""
+    reasons: "Reasons | None" = None
+    """Why the event wishes for what it does. None if it made no plan."""
 
 
 # An up
@@ -53,8 +61,7 @@ class Change(NamedTuple):
 
 def begin_up(context: EventContext) -> Change:
     """Records the reference. Raises Refusal, with nothing recorded, if there can be none."""
-    caller = context.caller
-    records = context.records
+    caller, records = context.caller, context.records
     references = records.references
     settings = context.load_settings(context.event)
     wished = _planned(context, settings)
@@ -63,15 +70,13 @@ def begin_up(context: EventContext) -> Change:
     for link in _links_of(wished.wishes):
         _refuse_other_marks_of_borrowed(link, context)
         _refuse_other_marks(link, context)
-    on_moved: list[str] = []
-    for old, new in wished.moved:
-        on_moved += records.move(old.key, new)
+    on_moved = _move(wished.moved, records)
     replaces = references.standing(caller)
     is_missing = _is_missing(wished.standing, context)
     if not caller.charon:
         replaces += references.equal(caller)
-    command = _command("down", settings)
-    number = references.add(caller, wished.wishes, command)
+    for_down = ForDown(_command("down", settings), settings.log)
+    number = references.add(caller, wished.wishes, for_down)
     records.unique_ids.learn(caller)
     adds = [number]
     blocks = None
@@ -90,7 +95,18 @@ def begin_up(context: EventContext) -> Change:
         moved=wished.moved,
         notes=wished.notes,
         command=_command("up", settings),
+        log=settings.log,
+        stale=tuple(stale),
+        reasons=wished.reasons,
     )
+
+
+def _move(moved: Iterable[Move], records: Records) -> list[str]:
+    """The links have their new endpoints on record. Returns the keys of all that is on them."""
+    keys: list[str] = []
+    for old, new in moved:
+        keys += records.move(old.key, new)
+    return keys
 
 
 def _command(setting: str, settings: Settings) -> str:
@@ -143,24 +159,25 @@ def begin_failed_up(context: EventContext) -> Change:
         blocking = _blocking(context, settings)
     except Refusal:
         return nothing  # Nobody knows what to block.
-    if not _is_missing(blocking, context):
+    if not _is_missing(blocking.standing, context):
         return nothing
-    standing = _stand(context, settings, blocking)
-    keys = _keys_of(blocking)
+    standing = _stand(context, settings, blocking.standing)
+    keys = _keys_of(blocking.standing)
     return Change(
         keys=keys,
         reference=None,
         own=tuple(keys),
         adds=(standing,),
+        reasons=blocking.reasons,
     )
 
 
-def _blocking(context: EventContext, settings: Settings) -> tuple[Object, ...]:
+def _blocking(context: EventContext, settings: Settings) -> "Plan":
     """What keeps packets from going another way. Raises Refusal if that cannot be known."""
-    if settings.when_down != "block":
-        return ()
-    from ..wishes.plan import blocking
+    from ..wishes.plan import NOTHING, blocking
 
+    if settings.when_down != "block":
+        return NOTHING
     ask = _ask(context, settings)
     return blocking(context.event, settings, ask)
 
@@ -229,7 +246,7 @@ def _other_mark(
     our_mark = link.okey or link.ikey
     who = f"{connection} holds {held.name} to {link.remote}"
     what = f"{who} with mark {their_mark}, this is {our_mark}"
-    return Refusal(what, "use if_id")
+    return Refusal(what, "give both one mark, or use if_id")
 
 
 def _refuse_other_marks_of_borrowed(link: Link, context: EventContext) -> None:
@@ -275,14 +292,16 @@ def begin_down(context: EventContext) -> Change:
             ending.rekeyed,
             caller.unique_id,
         )
-    command = references.command(ending.reference)
+    for_down = references.for_down(ending.reference)
     own = references.end(ending.reference)
     stale = references.clear_stale(processes.gone, own)
     return Change(
         keys=own + stale,
         reference=ending.reference,
         own=tuple(own),
-        command=command,
+        command=for_down.command,
+        log=for_down.log,
+        stale=tuple(stale),
     )
 
 
@@ -293,7 +312,7 @@ def _begin_lost_down(context: EventContext) -> Change:
         return change
     references = context.records.references
     stale = references.clear_stale(processes.gone, [])
-    return Change(stale, reference=None)
+    return Change(stale, reference=None, stale=tuple(stale))
 
 
 def _give_up(context: EventContext) -> Change | None:
@@ -328,6 +347,7 @@ def _give_up(context: EventContext) -> Change | None:
         keys=keys,
         reference=first,
         own=(*keys, *links),
+        reasons=wished.reasons,
     )
 
 

@@ -27,6 +27,15 @@ class Call(NamedTuple):
     environ: Mapping[str, str]
     words: Sequence[str]
     """The command line, of which the flags are made."""
+    called: float
+    """When charon called, in seconds since the epoch."""
+    began: float
+    """When this process began with it, on the monotonic clock."""
+
+
+def plutos(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that charon sets. What else is there may be a secret of somebody's."""
+    return {name: value for name, value in environ.items() if name.startswith("PLUTO_")}
 
 
 class EventContext(NamedTuple):

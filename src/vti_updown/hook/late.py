@@ -21,10 +21,9 @@ from ..kernel.kernel import Kernel
 from ..named_tuple import NamedTuple
 from ..records.late import LateEvent, LateEvents
 from ..records.records import Records, opened
-from ..records.references import now
 from ..records.storage import DatabaseError, HeldError, RecordsError
 from ..text import Refusal, in_head
-from .context import Call
+from .context import Call, plutos
 from .flags import flags_given
 from .report import Report, failed
 
@@ -71,6 +70,7 @@ class Turn:
         """
         try:
             with opened(self._namespace, seconds=seconds) as records:
+                records.history.is_gone = processes.gone
                 self._do_waiting(records)
                 yield records
         finally:
@@ -103,6 +103,7 @@ class Turn:
             time.sleep(GIVE_WAY_SECONDS)
             try:
                 with opened(self._namespace, seconds=0) as records:
+                    records.history.is_gone = processes.gone
                     self._do_waiting(records, SHARE_SECONDS)
             except (RecordsError, OSError):
                 return  # What waits is for the next event.
@@ -184,16 +185,12 @@ def _done_late(records: Records) -> set[str]:
 
 
 def _written(call: Call) -> LateEvent:
-    environ = {}
-    for name, value in call.environ.items():
-        if name.startswith("PLUTO_"):
-            environ[name] = value
     return LateEvent(
-        environ=environ,
+        environ=plutos(call.environ),
         words=list(call.words),
         folder=_folder(),
         charon=call.charon,
-        since=now(),
+        since=call.called,
     )
 
 
@@ -213,6 +210,8 @@ def _call(late: LateEvent) -> Call:
         flags=flags_given(late.words, late.folder),
         environ=late.environ,
         words=late.words,
+        called=late.since if isinstance(late.since, float) else time.time(),
+        began=time.monotonic(),
     )
 
 

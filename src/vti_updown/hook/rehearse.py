@@ -1,6 +1,10 @@
-"""What an event would do, found on a copy of the records: for `--dry-run`. It changes nothing."""
+"""What an event would do, found on a copy of the records. It changes nothing.
 
-from contextlib import closing
+It is for `--dry-run`, and for `explain`, which needs to know by what it was found.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
 from .. import processes
 from ..kernel.kernel import Kernel
@@ -9,7 +13,7 @@ from ..objects.link import Link
 from ..objects.registry import Step
 from ..reconcile.reconcile import ifnames_of, steps_over, with_doubts
 from ..records.late import LateEvents
-from ..records.records import snapshot
+from ..records.records import Records, snapshot
 from ..records.references import STANDING
 from ..text import NOTHING_TO_DO, Refusal
 from .begin import Change, begin_down, begin_failed_up, begin_up, needs_no_link
@@ -30,24 +34,35 @@ class Rehearsal(NamedTuple):
     """Why the event would fail."""
 
 
-class _Foreseen(NamedTuple):
-    """What would change in the records."""
+class Foreseen(NamedTuple):
+    """What would change in the records, and the steps by which the kernel would follow."""
 
     change: Change
     why_nothing: str = ""
     error: Refusal | None = None
+    replaced: tuple[str, ...] = ()
+    """The keys that older references wished for, which this event replaces."""
+    looked_at: Mapping[str, str] = {}
+    """Why each key is looked at, as `with_doubts` says it."""
+    steps: Sequence[Step] = ()
+
+
+@contextmanager
+def copied() -> Iterator[tuple[Kernel, Records]]:
+    """The kernel, and a copy of the records."""
+    with closing(Kernel()) as kernel, closing(snapshot(kernel.identity())) as records:
+        yield kernel, records
 
 
 def rehearse(call: Call) -> Rehearsal:
     """What `run` would do. Raises Refusal if it would fail, and change nothing."""
-    with closing(Kernel()) as kernel, closing(snapshot(kernel.identity())) as records:
+    with copied() as (kernel, records):
         context = context_of(call, records, kernel)
-        foreseen = _foreseen(context)
+        foreseen = foresee(context)
         change = foreseen.change
         if foreseen.error is not None and not change.keys:
             raise foreseen.error
-        keys = with_doubts(change.keys, records, kernel)
-        steps = steps_over(keys, records)
+        steps = list(foreseen.steps)
         return Rehearsal(
             steps=steps,
             ifnames=ifnames_of(steps, records),
@@ -55,6 +70,15 @@ def rehearse(call: Call) -> Rehearsal:
             why_nothing=foreseen.why_nothing,
             error=foreseen.error,
         )
+
+
+def foresee(context: EventContext) -> Foreseen:
+    """What the event would change, on records that are a copy. They have the change from now on."""
+    foreseen = _foreseen(context)
+    records = context.records
+    looked_at = with_doubts(foreseen.change.keys, records, context.kernel)
+    steps = steps_over(looked_at, records, context.kernel)
+    return foreseen._replace(looked_at=looked_at, steps=steps)
 
 
 def notes_of_waiting(kernel: Kernel) -> list[str]:
@@ -66,7 +90,7 @@ def notes_of_waiting(kernel: Kernel) -> list[str]:
     return [f"this comes after what waits for the records; events that wait: {len(waiting)}"]
 
 
-def _foreseen(context: EventContext) -> _Foreseen:
+def _foreseen(context: EventContext) -> Foreseen:
     if not context.event.up:
         return _foreseen_down(context)
     try:
@@ -74,28 +98,34 @@ def _foreseen(context: EventContext) -> _Foreseen:
     except Refusal as refusal:
         if refusal.status == NOTHING_TO_DO:
             nothing = Change([], reference=None)
-            return _Foreseen(nothing, _sentence(refusal))
+            return Foreseen(nothing, _sentence(refusal))
         context.records.rollback()
         change = begin_failed_up(context)
-        for number in change.replaces:
-            change.keys.extend(context.records.references.end(number))
-        return _Foreseen(change, error=refusal)
+        replaced = _replaced(change, context)
+        return Foreseen(change, error=refusal, replaced=replaced)
 
 
 def _sentence(refusal: Refusal) -> str:
     return f"{refusal.message}; {refusal.hint}"
 
 
-def _foreseen_up(context: EventContext) -> _Foreseen:
+def _foreseen_up(context: EventContext) -> Foreseen:
     change = begin_up(context)
     why_nothing = _who_has_it(change, context)
+    replaced = _replaced(change, context)
+    return Foreseen(change, why_nothing, replaced=replaced)
+
+
+def _replaced(change: Change, context: EventContext) -> tuple[str, ...]:
+    """Ends what the change replaces, and returns the keys of that, which it has from now on."""
+    replaced: list[str] = []
     for number in change.replaces:
-        ended = context.records.references.end(number)
-        change.keys.extend(ended)
-    return _Foreseen(change, why_nothing)
+        replaced += context.records.references.end(number)
+    change.keys.extend(replaced)
+    return tuple(replaced)
 
 
-def _foreseen_down(context: EventContext) -> _Foreseen:
+def _foreseen_down(context: EventContext) -> Foreseen:
     """By hand, a `down` may mean a reference of any charon."""
     change = Change([], reference=None)
     for owner in _owners(context):
@@ -104,8 +134,8 @@ def _foreseen_down(context: EventContext) -> _Foreseen:
         if change.reference is not None:
             break
     if change.own:
-        return _Foreseen(change, _who_has_it(change, context))
-    return _Foreseen(change, _why_without_wishes(change, context))
+        return Foreseen(change, _who_has_it(change, context))
+    return Foreseen(change, _why_without_wishes(change, context))
 
 
 def _who_has_it(change: Change, context: EventContext) -> str:

@@ -9,7 +9,8 @@ from ..objects.object import Object
 from ..objects.route import Route
 from ..reconcile.reconcile import Result
 from ..records.references import STANDING
-from ..text import Refusal, fitted, in_head, noted, said
+from ..settings.table import COMMANDS
+from ..text import FURTHER, Refusal, fitted, in_head, noted, said, wrapped
 from .begin import Change, needs_no_link
 from .context import EventContext
 
@@ -28,6 +29,8 @@ class Report(NamedTuple):
     """The name of the event's link."""
     error: Exception | None = None
     """Why the event could not be done. It is said before the lines."""
+    changed: str = ""
+    """What it put (+), changed (~) and took away (-)."""
 
     def with_warning(self, warning: str, hint: str = "") -> "Report":
         """`hint` is what to do, if the warning does not say so behind its last semicolon."""
@@ -56,9 +59,9 @@ def report_up(
     context: EventContext,
     change: Change,
     result: Result,
-    overruled: list[str],
+    remarks: list[str],
 ) -> Report:
-    """`overruled` is what to tell the user of charon's own routes."""
+    """`remarks` is what to tell the user of charon's own routes and look-ups."""
     event = context.event
     wished = context.records.references.wished(change.own)
     links = [wish for wish in wished.values() if isinstance(wish, Link)]
@@ -70,15 +73,16 @@ def report_up(
     items = _summaries(wished.values(), result.foreign)
     first_line = fitted(head, items)
     notes = [
-        *overruled,
+        *remarks,
         *change.notes,
         *result.notes,
         *result.failures,
     ]
     return Report(
-        lines=[first_line, *_noted(event, notes)],
+        lines=[first_line, *_commands(event, change, result), *_noted(event, notes)],
         command=change.command,
         ifname=link.name,
+        changed=result.changed,
     )
 
 
@@ -96,7 +100,7 @@ def _summaries(wishes: Iterable[Object], foreign: frozenset[str]) -> list[str]:
             continue
         if wish.summary:
             summaries.append(wish.summary)
-    return list(dict.fromkeys(summaries))  # A full tunnel has its route in two tables.
+    return summaries
 
 
 def report_nothing_to_do(event: Event, reason: Refusal) -> Report:
@@ -117,9 +121,11 @@ def report_down(
         if reason is not None:
             first = report_nothing_to_do(context.event, reason).lines
     notes = result.notes + result.failures
+    event = context.event
     report = Report(
-        lines=first + _noted(context.event, notes),
+        lines=[*first, *_commands(event, change, result), *_noted(event, notes)],
         command=change.command,
+        changed=result.changed,
     )
     if former is not None:
         report = report._replace(ifname=former.link.name)
@@ -179,7 +185,7 @@ def _said_of_held(
             continue
         if gone.summary:
             removed.append(f"without {gone.summary}")
-    return fitted(head, dict.fromkeys(removed))
+    return fitted(head, removed)
 
 
 def report_blocked(context: EventContext) -> list[str]:
@@ -201,7 +207,22 @@ def _blocked(context: EventContext) -> list[str]:
     for wish in standing:
         if isinstance(wish, Route) and wish.is_unreachable:
             blocked.append(f"{wish.destination} blocked")
-    return list(dict.fromkeys(blocked))
+    return blocked
+
+
+def _commands(
+    event: Event,
+    change: Change,
+    result: Result,
+) -> list[str]:
+    """The commands that the event stood for, if the settings ask for them. None of them is cut."""
+    if change.log != COMMANDS:
+        return []
+    head = f"{in_head(event.connection)}: "
+    lines: list[str] = []
+    for command in result.commands():
+        lines += wrapped(command, head + FURTHER, first=head)
+    return lines
 
 
 def _noted(event: Event, notes: Iterable[str]) -> list[str]:

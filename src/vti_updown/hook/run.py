@@ -14,20 +14,23 @@ If another process holds the records for long, the event is left to the next one
 cannot be used, the event does its work on a copy of them in memory.
 """
 
+import contextlib
+import json
+import time
 from contextlib import closing
 
 from .. import processes
-from ..addresses import address_in
 from ..kernel.kernel import Kernel
 from ..objects.link import Link
-from ..objects.route import Route
 from ..reconcile.reconcile import Result, reconcile
+from ..records.history import Came, Entry
+from ..records.matching import Caller
 from ..records.matching import caller as caller_of
 from ..records.records import Records, snapshot
 from ..records.storage import LOCK_SECONDS, DatabaseError, HeldError, StorageError
 from ..text import NOTHING_TO_DO, Refusal, shown
 from .begin import Change, begin_down, begin_failed_up, begin_up
-from .context import Call, EventContext
+from .context import Call, EventContext, plutos
 from .late import Ended, Turn, adopt_lost
 from .report import (
     FormerLink,
@@ -38,12 +41,6 @@ from .report import (
     report_nothing_to_do,
     report_up,
 )
-
-CHARON_TABLE = 220
-"""The table in which charon's install_routes = yes puts its routes (charon.routing_table).
-
-Its rule comes before all others.
-"""
 
 
 def run(call: Call) -> list[Ended]:
@@ -93,7 +90,42 @@ def _recorded(call: Call, turn: Turn, kernel: Kernel) -> Report:
 
 
 def done(call: Call, records: Records, kernel: Kernel) -> Report:
-    """Does the event with the records locked. Raises Refusal if it cannot be done."""
+    """Does the event with the records locked, and says in the history what came of it.
+
+    Raises Refusal if it cannot be done.
+    """
+    try:
+        report = _with_room(call, records, kernel)
+    except Exception as error:
+        _end_history(call, records, failed(error))
+        raise
+    _end_history(call, records, report)
+    return report
+
+
+def _end_history(call: Call, records: Records, report: Report) -> None:
+    """Writes down what came of the event. If that fails, nobody is told: all else is done."""
+    lines = list(report.lines)
+    if report.error is not None:
+        lines.insert(0, f"error: {_why(report.error)}")
+    came = Came(
+        seconds=time.monotonic() - call.began,
+        status=report.status,
+        said="\n".join(lines),
+        changed=report.changed,
+    )
+    with contextlib.suppress(DatabaseError):
+        records.end_history(came)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, Refusal):
+        return f"{error.message}; {error.hint}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _with_room(call: Call, records: Records, kernel: Kernel) -> Report:
+    """Does the event, once more with more room if that is what the records lack."""
     # What the records raise, they raise before the first step: see reconcile().
     try:
         return _done(call, records, kernel)
@@ -108,6 +140,7 @@ def done(call: Call, records: Records, kernel: Kernel) -> Report:
 
 def _done(call: Call, records: Records, kernel: Kernel) -> Report:
     context = context_of(call, records, kernel)
+    _begin_history(call, context.caller, records)
     report = _up_or_down(context)
     for note in kernel.left_alone():
         report = report.with_warning(note)
@@ -118,6 +151,19 @@ def _done(call: Call, records: Records, kernel: Kernel) -> Report:
         return report
     remade = "so they were set aside and made anew from the kernel"
     return report.with_warning(f"the records were damaged, {remade}")
+
+
+def _begin_history(call: Call, caller: Caller, records: Records) -> None:
+    entry = Entry(
+        tunnel=caller.tunnel,
+        verb=call.event.verb,
+        called=call.called,
+        late=time.time() if records.late else None,
+        unique_id=caller.unique_id,
+        charon=caller.charon,
+        environ=json.dumps(plutos(call.environ)),
+    )
+    records.history.begin(entry)
 
 
 def context_of(call: Call, records: Records, kernel: Kernel) -> EventContext:
@@ -167,8 +213,14 @@ def _up(context: EventContext) -> Report:
     )
     if result.refused is not None:
         return _failed(context, result.refused)
-    overruled = _overruled(change, context)
-    return report_up(context, change, result, overruled)
+    from .beside_charon import remarks  # a `down` does without
+
+    return report_up(
+        context,
+        change,
+        result,
+        remarks(change, result, context),
+    )
 
 
 def _require_charon(charon: str) -> None:
@@ -255,25 +307,6 @@ def _is_part(
     """Whether what failed is of this reference. Half of what blocks might block IKE itself."""
     wishes = records.references.wishes(number)
     return any(wish.key in result.failed for wish in wishes)
-
-
-def _overruled(change: Change, context: EventContext) -> list[str]:
-    """What to tell the user if charon's own routes come before ours, and packets go out in clear.
-
-    One such route is enough to say so.
-    """
-    wished = context.records.references.wished(change.own)
-    lookup = context.kernel.lookup
-    for wish in wished.values():
-        if not isinstance(wish, Route):
-            continue
-        if not wish.link_key or wish.netns:
-            continue
-        destination = address_in(wish.destination)
-        if lookup.table_of(destination) == CHARON_TABLE:
-            hint = "set charon.install_routes = no"
-            return [f"packets to {wish.destination} take charon's own route; {hint}"]
-    return []
 
 
 # A down

@@ -45,8 +45,8 @@ _HINTS = {
     errno.EACCES: "is IPv6 off? see sysctl net.ipv6.conf.all.disable_ipv6",
     errno.EOPNOTSUPP: f"load the module: modprobe {_modules()}",
     errno.ENETDOWN: "set the link up: ip link set LINK up",
-    errno.ENOBUFS: "the kernel is out of memory for it",
-    errno.ENOMEM: "the kernel is out of memory for it",
+    errno.ENOBUFS: "the kernel is out of memory: free some, and try again",
+    errno.ENOMEM: "the kernel is out of memory: free some, and try again",
 }
 
 

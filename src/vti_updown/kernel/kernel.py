@@ -53,10 +53,19 @@ class Kernel:
             raise Refusal(message, hint, 1)
         observe = self.observe(netns)
         links = Links(observe, self.observe(), self.lookup)
-        outcome = Apply(observe.namespace, links).take(step, known, sure, last)
+        outcome = Apply(observe.namespace, links).take(
+            step,
+            known,
+            sure,
+            last,
+        )
         return _with_cookie(outcome, observe.namespace)
 
-    def now(self, step: Step, known: Mapping[str, Applied]) -> str | None:
+    def now(
+        self,
+        step: Step,
+        known: Mapping[str, Applied],
+    ) -> str | None:
         """What is in the place of an object that is to be put there, as `Applied.before` has it."""
         new = step.new
         link = known.get(step.object.link_key)
@@ -75,7 +84,14 @@ class Kernel:
         return self.observe(netns).is_there(link)
 
     def is_bound_to_gone(self, link: Applied) -> bool:
-        """Whether a link that is there must be made anew, since its device came back."""
+        """Whether a link that is there must be made anew, since its device came back.
+
+        Of a namespace that cannot be looked into, it is not known.
+        """
+        try:
+            self._namespace(link.object.netns).look()
+        except OutOfSight:
+            return False
         return self.observe(link.object.netns).is_bound_to_gone(link)
 
     def is_made_anew(self, was: Applied) -> bool:
@@ -189,7 +205,9 @@ def _left_alone(
     links = shown(name)
     if more:
         links = f"{links} (and {more} more)"
-    ip = f"ip -n {shown(netns, 15)}" if netns else "ip"
+    ip = "ip"
+    if netns:
+        ip = f"ip -n {shown(netns, 15)}"
     remedy = f"if that is gone for good: {ip} link del {shown(name)}"
     return f"left alone: {links}, another vti-updown's; {remedy}"
 

@@ -15,6 +15,7 @@ from ..objects.link import Link, vrf_table
 from ..objects.object import PROTOCOL
 from ..objects.route import (
     DEFAULT_METRIC,
+    NAT_PORT,
     RTN_LOCAL,
     RTN_UNICAST,
     HostRoute,
@@ -23,14 +24,13 @@ from ..objects.route import (
     rtmsg,
     table_of,
 )
-from ..objects.rule import fib_rule_hdr, looked_up
+from ..objects.rule import FIB_RULE_INVERT, fib_rule_hdr, looked_up
 from ..text import Refusal, shown
 from .namespace import Namespace
 
 RTM_F_LOOKUP_TABLE = 0x1000
 """Asks for the table that a looked-up route is in."""
-NAT_PORT = 4500
-"""The port of IKE and of ESP in UDP behind a NAT (RFC 3948)."""
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 REFUSED = (errno.EINVAL, errno.EOPNOTSUPP)
 """What the kernel answers to a question that it does not take, or about a foreign source."""
 RESOLV_CONFS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
@@ -124,10 +124,57 @@ class Lookup:
                 return own
         return None
 
+    def inner_address(self, family: int, outside: IPAddress) -> IPAddress | None:
+        """The one private address that this host has beside those of its uplink and of our links.
+
+        None where there is none, or several. The uplink is what packets to `outside` leave by.
+        """
+        route = self._route_to(outside)
+        uplink = None if route is None else route.get_attr("RTA_OIF")
+        found = []
+        for told in self._namespace.dump(RTM_GETADDR, message(ifaddrmsg, family=AF[family])):
+            own = _ip(own_address(told))
+            if own is None or not _is_private(own) or told["index"] == uplink:
+                continue
+            if self._namespace.is_in_use(told["index"]):
+                found.append(own)
+        if len(found) != 1:
+            return None
+        return found[0]
+
     def has_rule_to(self, table: int, family: int) -> bool:
         """Whether any rule looks up this table."""
         wanted = message(fib_rule_hdr, family=AF[family])
         return any(looked_up(told) == table for told in self._namespace.dump(RTM_GETRULE, wanted))
+
+    def inverted_mark_of_rule_to(self, table: int, family: int) -> int:
+        """The mark of a rule that looks up this table for packets without it; 0 for none."""
+        wanted = message(fib_rule_hdr, family=AF[family])
+        for told in self._namespace.dump(RTM_GETRULE, wanted):
+            if looked_up(told) == table and told["flags"] & FIB_RULE_INVERT:
+                return int(told.get_attr("FRA_FWMARK") or 0)
+        return 0
+
+    def own_source(
+        self,
+        destination: IPAddress,
+        mark: int = 0,
+        port: int = 0,
+    ) -> IPAddress | None:
+        """The source that the kernel chooses for a packet of this host; None where it has no way.
+
+        `port` is that of UDP. With 0, no protocol is told.
+        """
+        wanted = _question(destination)
+        if mark:
+            wanted["attrs"].append(("RTA_MARK", mark))
+        if port:
+            wanted["attrs"] += _udp(port)
+        try:
+            route = self._namespace.request(RTM_GETROUTE, wanted)[0]
+        except NetlinkError:
+            return None
+        return _address(route, "RTA_PREFSRC")
 
     def vrf_table(self, name: str) -> int | None:
         """The table of a VRF; None where no link of this name is one."""
@@ -173,15 +220,11 @@ class Lookup:
         """The route of an outer packet; None where there is none.
 
         It is asked for as UDP, since the kernel takes no ESP in a question, and rules for ports
-        are for this. IPv4 takes no source that is not an address of this host, as may be while it
-        changes. Linux before 4.19 takes no protocol.
+        are for this. The peer's port is not known. IPv4 takes no source that is not an address of
+        this host, as may be while it changes. Linux before 4.19 takes no protocol.
         """
         whole = _question(packet.destination, packet.source)
-        whole["attrs"] += [
-            ("RTA_IP_PROTO", socket.IPPROTO_UDP),
-            ("RTA_SPORT", NAT_PORT),
-            ("RTA_DPORT", NAT_PORT),
-        ]
+        whole["attrs"] += _udp(packet.port)
         without_ports = _question(packet.destination, packet.source)
         without_source = _question(packet.destination)
         for wanted in (whole, without_ports, without_source):
@@ -215,6 +258,20 @@ def _question(destination: IPAddress, source: IPAddress | None = None) -> Any:
         # IPv6 tells the table by itself, and takes no such flag.
         wanted["flags"] = RTM_F_LOOKUP_TABLE
     return wanted
+
+
+def _udp(port: int) -> list[tuple[str, int]]:
+    """What a question has of a packet of UDP from this port."""
+    return [
+        ("RTA_IP_PROTO", socket.IPPROTO_UDP),
+        ("RTA_SPORT", port),
+        ("RTA_DPORT", NAT_PORT),
+    ]
+
+
+def _is_private(ip: IPAddress) -> bool:
+    """Whether it is of a site (RFC 1918, RFC 4193)."""
+    return any(ip in ip_network(net) for net in PRIVATE if ip.version == ip_network(net).version)
 
 
 def _name_servers(path: str) -> list[IPAddress]:

@@ -20,7 +20,7 @@ from ..netlink import (
     rtgenmsg,
     text,
 )
-from ..objects.link import ifinfmsg
+from ..objects.link import IFF_RUNNING, ifinfmsg
 from ..text import Refusal, shown
 
 FOLDER = "/run/netns"
@@ -118,6 +118,11 @@ class Namespace:
     def is_made_by_us(self, told: Any) -> bool:
         """Whether a link that a message tells of is ours."""
         return bool(told.get_attr("IFLA_GROUP") == self.group) and self.is_at_home(told)
+
+    def is_in_use(self, ifindex: int) -> bool:
+        """Whether a link that is not ours is up, and has a carrier."""
+        told = self.link(ifindex)
+        return told is not None and bool(told["flags"] & IFF_RUNNING) and not self.is_ours(ifindex)
 
     def is_ours(self, name_or_index: str | int | None) -> bool:
         """Whether the link is there, and ours."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..addresses import IPNetwork
 from ..netlink import RTM_GETLINK
-from ..objects.link import IFF_UP, Link, ifinfmsg, read_link, underlying
+from ..objects.link import IFF_UP, Link, ifinfmsg, kernels_choice, read_link, underlying
 from ..objects.object import Applied, LinkThere, Object
 from ..objects.registry import PLACED
 from ..objects.route import HostRoutes
@@ -25,7 +25,11 @@ class Observe:
     `lookup` is of charon's own, where the outer packets of every tunnel are routed.
     """
 
-    def __init__(self, namespace: Namespace, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        lookup: Lookup,
+    ) -> None:
         self.namespace = namespace
         self._lookup = lookup
 
@@ -50,9 +54,12 @@ class Observe:
         """The link that was applied, with what the kernel has of it now; None where it is not
         there.
         """
+        return self._as_told(applied, self.namespace.link(applied.ifindex))
+
+    def _as_told(self, applied: Applied, told: Any | None) -> Link | None:
+        """The link that was applied, if that is what a message tells of."""
         link = applied.object
         assert isinstance(link, Link)
-        told = self.namespace.link(applied.ifindex)
         there = self.read(told, link)
         if there is None or there.kind != link.kind:
             return None
@@ -105,7 +112,11 @@ class Observe:
                 bound = applied._replace(borrowed=True)
         return bound
 
-    def _is_bound_to(self, told: Any, device: int | None) -> bool:
+    def _is_bound_to(
+        self,
+        told: Any,
+        device: int | None,
+    ) -> bool:
         """Whether a tunnel is bound to this underlying link.
 
         Where that is gone, it still has its number.
@@ -115,11 +126,19 @@ class Observe:
             return number == device
         return number != 0 and not self._lookup.ifname(number)
 
-    def _takes_packets_of_unbound(self, link: Link, device: int) -> bool:
+    def _takes_packets_of_unbound(
+        self,
+        link: Link,
+        device: int,
+    ) -> bool:
         """Whether one that is bound to `device` stands in the place of an equal one that is not."""
         return not link.of_kind.bound_is_another or device == self._lookup.way_out(link)
 
-    def read(self, told: Any | None, link: Link) -> Link | None:
+    def read(
+        self,
+        told: Any | None,
+        link: Link,
+    ) -> Link | None:
         """The tunnel interface that a message tells of, on the underlying link of `link`.
 
         None for a link that is not a tunnel, and for no message.
@@ -127,7 +146,10 @@ class Observe:
         there = read_link(told, link.netns)
         if there is None:
             return None
-        return there._replace(device=link.device, master=self._master(told))
+        return there._replace(
+            device=link.device,
+            master=self._master(told),
+        )
 
     def _master(self, told: Any) -> str:
         """The name of the VRF that a link belongs to; empty for none."""
@@ -135,7 +157,11 @@ class Observe:
 
     # What is not ours
 
-    def host_routes(self, network: IPNetwork, table: int) -> HostRoutes:
+    def host_routes(
+        self,
+        network: IPNetwork,
+        table: int,
+    ) -> HostRoutes:
         """What a table of this namespace says of a network."""
         return host_routes(self.namespace, network, table)
 
@@ -149,8 +175,17 @@ class Observe:
         """
         ours: list[Applied] = []
         links: list[LinkThere] = []
-        for ifindex, link in self._our_links():
-            ours.append(Applied(link, True, ifindex))
+        for told, link in self._our_links():
+            ifindex = told["index"]
+            # Nobody knows whose choice its MTU was, so it is what was there before us.
+            before = str(kernels_choice(told))
+            applied = Applied(
+                object=link._replace(mtu=0),
+                sure=True,
+                ifindex=ifindex,
+                before=before,
+            )
+            ours.append(applied)
             links.append(LinkThere(link.key, ifindex, link.name))
         if self.namespace.name != OWN and not links:
             return []
@@ -164,13 +199,13 @@ class Observe:
     def _links(self) -> list[Any]:
         return self.namespace.dump(RTM_GETLINK, ifinfmsg())
 
-    def _our_links(self) -> Iterator[tuple[int, Link]]:
+    def _our_links(self) -> Iterator[tuple[Any, Link]]:
         for told in self._links():
             link = read_link(told, self.namespace.name)
             if link is not None and self.namespace.is_made_by_us(told):
                 # The underlying link is where the link was made, which is charon's own namespace.
                 device = self._lookup.ifname(underlying(told))
-                yield told["index"], link._replace(device=device, master=self._master(told))
+                yield told, link._replace(device=device, master=self._master(told))
 
     # What is astray
 
@@ -181,7 +216,7 @@ class Observe:
         All of `applied` is in this namespace.
         """
         there = self.there(applied)
-        return [key for key, was in applied.items() if there.get(key) != was.object]
+        return [key for key, was in applied.items() if not _is_as_applied(there.get(key), was)]
 
     def there(self, applied: Mapping[str, Applied]) -> dict[str, Object]:
         """What of `applied` is there, by key, as it is. A link that was set down is left out.
@@ -204,31 +239,17 @@ class Observe:
                 continue
             key = keys[ifindex]
             links.append(LinkThere(key, ifindex, link.name))
-            if told["flags"] & IFF_UP and self.is_there(applied[key]):
-                yield key, self._with_users_choices(link, told, applied[key])
+            is_it = self._as_told(applied[key], told) is not None
+            if told["flags"] & IFF_UP and is_it:
+                yield key, link._replace(master=self._master(told))
         for kind in PLACED:
             known = [was.object for was in applied.values() if type(was.object) is kind]
             for placed, _ in kind.there(self.namespace, links, known):
                 yield placed.key, placed
 
-    def _with_users_choices(
-        self,
-        link: Link,
-        told: Any,
-        was: Applied,
-    ) -> Link:
-        """The link as it is there; what a user may change is as it was applied."""
-        recorded = was.object
-        assert isinstance(recorded, Link)
-        if was.borrowed:
-            return recorded
-        if not recorded.mtu:
-            link = link._replace(mtu=0)  # It was the kernel's choice.
-        return link._replace(
-            name=recorded.name,
-            alias=recorded.alias,
-            device=recorded.device,
-            own_link_local=recorded.own_link_local,
-            mtu_is_chosen=recorded.mtu_is_chosen,
-            master=self._master(told),
-        )
+
+def _is_as_applied(there: Object | None, was: Applied) -> bool:
+    """Whether what is there for a key is what was applied, as far as the kernel tells."""
+    if there is None:
+        return False
+    return was.borrowed or there.with_untold(was.object) == was.object

@@ -59,6 +59,9 @@ class Address(AddressFields, ByNetlink):
     def label(self) -> str:
         return f"address {self.address}"
 
+    def title(self, ifname: str) -> str:
+        return f"{self.label} of {ifname}"
+
     @property
     def summary(self) -> str:
         return str(self.address)

@@ -13,7 +13,7 @@ from .object import Object
 
 FALLBACK_LINKS = ("ip_vti0", "ip6_vti0")
 """Links that are in every namespace and are nobody's."""
-IFF_UP, IFF_MULTICAST = 1, 0x1000
+IFF_UP, IFF_RUNNING, IFF_MULTICAST = 1, 0x40, 0x1000
 IN6_ADDR_GEN_MODE_EUI64, IN6_ADDR_GEN_MODE_NONE = 0, 1
 
 
@@ -147,6 +147,13 @@ class Link(LinkFields, Object):
 
     __slots__ = ()
     PARSERS = {"local": ip_address, "remote": ip_address}
+    MERGED = {
+        "mtu": "the newest of the settings; without one, the smallest that a path allows",
+        "multicast": "that of those that ask for it",
+        "own_link_local": "that of those that ask for it",
+        "device": "the newest that is named",
+    }
+    UNTOLD = ("name", "alias", "device", "own_link_local", "mtu_is_chosen")
 
     @property
     def key(self) -> str:
@@ -273,6 +280,13 @@ class Link(LinkFields, Object):
             return self._replace(mtu=older.mtu, mtu_is_chosen=True)
         allowed = [mtu for mtu in (self.mtu, older.mtu) if mtu]
         return self._replace(mtu=min(allowed, default=0))
+
+    def with_untold(self, recorded: Object) -> "Link":
+        """An MTU that was the kernel's choice may be any."""
+        whole = super().with_untold(recorded)
+        if isinstance(recorded, Link) and not recorded.mtu:
+            return whole._replace(mtu=0)
+        return whole
 
     def with_undone(self, old: "Link | None", before: str | None) -> "Link":
         """The MTU goes back to the kernel's choice, if a setting had changed it."""

@@ -8,8 +8,10 @@ netlink has no attribute for it, and forwarded connections know no route's `advm
 from collections.abc import Collection, Iterator
 from shlex import quote
 
+from ..constants import IP_HEADER, TCP_HEADER
 from ..named_tuple import NamedTuple
 from ..text import shown
+from .link import Link
 from .object import (
     Applied,
     Foreign,
@@ -27,8 +29,6 @@ NFT_SECONDS = 3
 NFT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 OURS = "vti-updown"
 """The comment of our tables, by which they are told from others of the same name."""
-FROM_PATH, FROM_CHOSEN_MTU, CHOSEN = 0, 1, 2
-"""What the sizes of a clamp come from: the path to the peer, or `mtu` or `mss` of the settings."""
 SIZE_RULES = 4
 """Rules of our table that set a size: for each family, out and in."""
 
@@ -41,8 +41,8 @@ class MssClampFields(NamedTuple):
     """Bytes."""
     ipv6: int
     netns: str = ""
-    firmness: int = FROM_PATH
-    """What the sizes come from. The firmer one of two wishes counts."""
+    is_chosen: bool = False
+    """Whether the settings say the sizes. If not, they are what the link's MTU leaves."""
 
 
 class MssClamp(MssClampFields, Placed):
@@ -53,6 +53,12 @@ class MssClamp(MssClampFields, Placed):
 
     __slots__ = ()
     GOES_WITH_LINK = False
+    MERGED = {
+        "ipv4": "the newest of an mss that says a number; else what the link's MTU leaves",
+        "ipv6": "the newest of an mss that says a number; else what the link's MTU leaves",
+    }
+    FOLLOWS_LINK = True
+    UNTOLD = ("is_chosen",)
 
     @property
     def key(self) -> str:
@@ -64,22 +70,22 @@ class MssClamp(MssClampFields, Placed):
 
     @property
     def opinion(self) -> str:
-        return f"{self.firmness} {self.ipv4} {self.ipv6}"
+        return f"{self.ipv4} {self.ipv6}" if self.is_chosen else ""
 
     def with_opinion_of(self, older: Object) -> "MssClamp":
-        """The newest of the firmest sizes; the smallest of those that come from paths.
-
-        So it follows the MTU of the link.
-        """
-        if not isinstance(older, MssClamp) or older.firmness < self.firmness:
+        """The newest sizes that were chosen."""
+        if self.is_chosen or not isinstance(older, MssClamp) or not older.is_chosen:
             return self
-        ipv4, ipv6 = older.ipv4, older.ipv6
-        if older.firmness == self.firmness:
-            if self.firmness != FROM_PATH:
-                return self
-            ipv4 = min(ipv4, self.ipv4)
-            ipv6 = min(ipv6, self.ipv6)
-        return self._replace(ipv4=ipv4, ipv6=ipv6, firmness=older.firmness)
+        return self._replace(ipv4=older.ipv4, ipv6=older.ipv6, is_chosen=True)
+
+    def following(self, link: Object) -> "MssClamp":
+        """The sizes of what the link's MTU leaves, whoever asked for that. An MTU of the kernel's
+        choice is not known.
+        """
+        if self.is_chosen or not isinstance(link, Link) or not link.mtu:
+            return self
+        ipv4, ipv6 = sizes_within(link.mtu)
+        return self._replace(ipv4=ipv4, ipv6=ipv6)
 
     def commands(self, old: "MssClamp | None", ifname: str) -> list[str]:
         del old, ifname
@@ -170,7 +176,15 @@ class MssClamp(MssClampFields, Placed):
                 sizes = _sizes(clamp.ifname)
             if sizes is not None:
                 ipv4, ipv6 = sizes
-                yield clamp._replace(ipv4=ipv4, ipv6=ipv6), True
+                yield cls(clamp.link_key, clamp.ifname, ipv4, ipv6, clamp.netns), True
+
+
+def sizes_within(mtu: int) -> tuple[int, int]:
+    """The greatest TCP segments in packets of this size, for IPv4 and IPv6, in bytes."""
+    room = mtu - TCP_HEADER
+    ipv4 = room - IP_HEADER[4]
+    ipv6 = room - IP_HEADER[6]
+    return ipv4, ipv6
 
 
 def _no_clamp(why: str) -> Outcome:

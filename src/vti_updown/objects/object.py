@@ -60,6 +60,12 @@ class Object(ABC):
     """How a field is read that is written down as text."""
     GOES_WITH_LINK: ClassVar[bool] = True
     """Whether the kernel takes it away together with its link."""
+    MERGED: ClassVar[Mapping[str, str]] = {}
+    """The fields that `with_opinion_of` merges, each with its rule in words: what counts."""
+    FOLLOWS_LINK: ClassVar[bool] = False
+    """Whether its value depends on its link's, whoever wishes for either: see `following`."""
+    UNTOLD: ClassVar[tuple[str, ...]] = ()
+    """The fields that the kernel does not tell, or that a user may change."""
 
     @property
     @abstractmethod
@@ -75,6 +81,11 @@ class Object(ABC):
     @abstractmethod
     def label(self) -> str:
         """What it is called in a line, such as `route 10.2.0.0/16`."""
+
+    def title(self, ifname: str) -> str:
+        """What it is called in a list of many, on the link `ifname`."""
+        del ifname
+        return self.label
 
     @abstractmethod
     def commands(self, old: "Self | None", ifname: str) -> list[str]:
@@ -135,10 +146,21 @@ class Object(ABC):
         del older
         return self
 
+    def following(self, link: "Object") -> "Self":
+        """The object as it is on its link, as that is wished for."""
+        del link
+        return self
+
     def with_undone(self, old: "Self | None", before: str | None) -> "Self":
         """The object with what `old` had changed, and it leaves to the kernel, as it was before."""
         del old, before
         return self
+
+    def with_untold(self, recorded: "Object") -> "Self":
+        """The object as the kernel tells it, with the rest as it was recorded."""
+        untold = {field: getattr(recorded, field) for field in self.UNTOLD}
+        whole: Self = self._replace(**untold)  # type: ignore[attr-defined]
+        return whole
 
     def goes_along(self, lost: "Object", staying: Collection["Object"]) -> bool:
         """Whether the kernel takes it away, or spoils it, when `lost` is removed while `staying`

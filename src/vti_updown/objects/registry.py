@@ -33,12 +33,23 @@ class Step(NamedTuple):
     new: Object | None
     before: str | None = None
     """What was there before us, as `Applied` has it."""
+    why: str = ""
+    """Why the kernel must change, in words: see `difference`."""
+    instead_of: Link | None = None
+    """Ours that is taken away first, since the kernel cannot make `new` of it."""
 
     @property
     def object(self) -> Object:
         either = self.new or self.old
         assert either is not None
         return either
+
+    @property
+    def sign(self) -> str:
+        """What it does to the object, in one character: put, take away or change."""
+        if self.old is None:
+            return "+"
+        return "-" if self.new is None else "~"
 
     @property
     def changes_vrf(self) -> bool:
@@ -113,12 +124,16 @@ def commands(step: Step, ifnames: Mapping[str, str]) -> list[str]:
     ifname = ifnames.get(changed.link_key, "")
     made = _own_commands(step, ifname)
     netns = changed.netns
+    first = []
+    if step.instead_of is not None:
+        for command in step.instead_of.removal_commands(step.instead_of.name):
+            first.append(_within(netns, command))
     if netns and step.old is None and isinstance(changed, Link):
         # A link for another namespace is made here, where its outer packets go, and then moved.
         creation, *rest = made
         move = f"ip link set {quote(ifname)} netns {quote(netns)}"
-        return [creation, move, *(_within(netns, command) for command in rest)]
-    return [_within(netns, command) for command in made]
+        return [*first, creation, move, *(_within(netns, command) for command in rest)]
+    return first + [_within(netns, command) for command in made]
 
 
 def _own_commands(step: Step, ifname: str) -> list[str]:

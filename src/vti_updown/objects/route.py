@@ -29,6 +29,8 @@ DEFAULT_METRIC = {4: 0, 6: 1024}
 
 IPv6's is IP6_RT_PRIO_USER (ipv6_route.h).
 """
+NAT_PORT = 4500
+"""The port of IKE and of ESP in UDP behind a NAT (RFC 3948)."""
 NO_LINK = ""
 """The link of a route that leads nowhere: unreachable, or one that throws."""
 
@@ -81,6 +83,8 @@ class OuterPacket(NamedTuple):
     destination: IPAddress
     source: IPAddress | None = None
     mark: int = 0
+    port: int = NAT_PORT
+    """The one that it is sent from, if it is ESP in UDP."""
 
 
 class HostRoute(NamedTuple):
@@ -116,7 +120,7 @@ class RouteFields(NamedTuple):
     throws: bool = False
     """Whether the look-up goes on with the next rule, as if the table had no route (RTN_THROW)."""
     only_with: str = ""
-    """As `Object.only_with`. The kernel does not know it."""
+    """As `Object.only_with`."""
 
 
 class Route(RouteFields, ByNetlink):
@@ -128,6 +132,8 @@ class Route(RouteFields, ByNetlink):
     __slots__ = ()
     NEW, DELETE = RTM_NEWROUTE, RTM_DELROUTE
     PARSERS = {"destination": ip_network, "source": ip_address}
+    MERGED = {"source": "the newest that there is, for the link of the newest route"}
+    UNTOLD = ("only_with",)
 
     @property
     def key(self) -> str:
@@ -137,6 +143,14 @@ class Route(RouteFields, ByNetlink):
     @property
     def label(self) -> str:
         return f"route {self.destination}"
+
+    def title(self, ifname: str) -> str:
+        title = f"{self.label} by {ifname}"
+        if self._type != RTN_UNICAST:
+            title = f"{_WORDS[self._type]} {self.label}"
+        if self.table != RT_TABLE_MAIN:
+            title += f" in table {self.table}"
+        return title
 
     @property
     def summary(self) -> str:
@@ -350,14 +364,13 @@ class Route(RouteFields, ByNetlink):
         known: Collection["Route"] | None,
     ) -> Iterator[tuple["Route", bool]]:
         """Only ours: a host may have a million others."""
-        conditions = {route.key: route.only_with for route in known or () if route.only_with}
+        del known
         keys = {link.ifindex: link.key for link in links}
         for told in namespace.dump(RTM_GETROUTE, rtmsg()):
             if told["proto"] != PROTOCOL:
                 continue
             if told["type"] in _WORDS:
-                route = read_route(told, NO_LINK, namespace.name)
-                yield route._replace(only_with=conditions.get(route.key, "")), True
+                yield read_route(told, NO_LINK, namespace.name), True
             elif told["type"] == RTN_UNICAST:
                 link_key = keys.get(told.get_attr("RTA_OIF"))
                 if link_key is not None:

@@ -110,6 +110,10 @@ class Rule(RuleFields, ByNetlink):
     def label(self) -> str:
         return f"rule {self.priority}"
 
+    def title(self, ifname: str) -> str:
+        del ifname
+        return f"IPv{self.family} {self.label}"
+
     @property
     def order(self) -> int:
         """What others go on with comes before them: until it is there, they would do nothing."""

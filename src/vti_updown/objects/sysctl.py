@@ -42,6 +42,7 @@ class Sysctl(SysctlFields, Placed):
     """A sysctl of a link."""
 
     __slots__ = ()
+    MERGED = {"value": "the newest of the settings; without one, the newest"}
 
     @property
     def key(self) -> str:
@@ -50,6 +51,9 @@ class Sysctl(SysctlFields, Placed):
     @property
     def label(self) -> str:
         return f"{self.family} {self.name}"
+
+    def title(self, ifname: str) -> str:
+        return f"sysctl {self.label} of {ifname}"
 
     @property
     def opinion(self) -> str:

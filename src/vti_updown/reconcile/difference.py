@@ -18,6 +18,14 @@ Steps = list[Step]
 Gone = list[Applied]
 """What nobody wishes for any more."""
 
+NOT_THERE = "it is not there yet"
+IN_DOUBT = "nobody knows whether it is there"
+OTHERWISE = "it is there with other values"
+NOT_WISHED = "nobody wishes for it any more"
+GOES_WITH_ADDRESS = "the kernel takes it away along with an address that goes, so it is put back"
+GOES_WITH_VRF = "its link changes the VRF and loses it, so it is put back"
+"""Why there is a step, as `Step.why` has it."""
+
 
 def difference(
     applied: AppliedByKey,
@@ -56,13 +64,13 @@ def _puts(
     for key, wish in wished.items():
         was = applied.get(key)
         if was is None:
-            steps.append(Step(None, wish))
+            steps.append(Step(None, wish, why=NOT_THERE))
             continue
         old = was.object
         if not was.sure:
-            steps.append(Step(None, wish, was.before))
+            steps.append(Step(None, wish, was.before, IN_DOUBT))
         elif old != wish and key not in borrowed:
-            steps.append(Step(old, wish, was.before))
+            steps.append(Step(old, wish, was.before, OTHERWISE))
     return steps
 
 
@@ -87,7 +95,7 @@ def _removals(gone: Gone, borrowed: Keys) -> Steps:
         is_link = isinstance(old, Link)
         goes_along = was.sure and old.stands_on in deleted
         if is_link or not goes_along:
-            step = Step(old, None, was.before)
+            step = Step(old, None, was.before, NOT_WISHED)
             steps.append(step)
     return steps
 
@@ -122,8 +130,10 @@ def _puts_back(
     for stays in standing:
         is_link = isinstance(stays, Link)
         is_on_moved_link = stays.stands_on in moved_links and not is_link
-        if is_on_moved_link or _is_lost(stays, lost, staying):
-            steps.append(Step(stays, stays))
+        if is_on_moved_link:
+            steps.append(Step(stays, stays, why=GOES_WITH_VRF))
+        elif _is_lost(stays, lost, staying):
+            steps.append(Step(stays, stays, why=GOES_WITH_ADDRESS))
     return steps
 
 

@@ -11,7 +11,7 @@ from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
 from ..objects.object import Applied, Object, Outcome
-from ..objects.registry import Step
+from ..objects.registry import Step, commands
 from ..records.records import Records
 from ..records.storage import DatabaseError
 from ..text import Refusal, shown
@@ -39,6 +39,27 @@ class Result(NamedTuple):
     """Keys of what could not be done."""
     spoilt: frozenset[str] = frozenset()
     """Keys of the links on which something could not be put."""
+    borrowed: frozenset[str] = frozenset()
+    """Keys of the links that somebody else made: they were not changed."""
+
+    def commands(self) -> list[str]:
+        """The commands that the steps stood for which changed something."""
+        unchanged = self.foreign | self.failed | self.borrowed
+        done: list[str] = []
+        for step in self.steps:
+            if step.object.key not in unchanged:
+                done += commands(step, self.ifnames)
+        return done
+
+    @property
+    def changed(self) -> str:
+        """What was put (+), changed (~) and taken away (-), for people."""
+        changes: dict[str, None] = {}
+        for step in self.steps:
+            changed = step.object
+            if changed.key not in self.failed and changed.key not in self.foreign:
+                changes[f"{step.sign}{changed.label}"] = None
+        return ", ".join(changes)
 
     def and_then(self, later: "Result") -> "Result":
         """These steps and then the later ones."""
@@ -49,6 +70,7 @@ class Result(NamedTuple):
             failures=self.failures + later.failures,
             foreign=self.foreign | later.foreign,
             failed=self.failed | later.failed,
+            borrowed=self.borrowed | later.borrowed,
         )
 
 
@@ -147,7 +169,7 @@ class _Attempt:
         records = self._records
         keys = with_doubts(keys, records, self._kernel)
         before = records.applied.of(keys)
-        found = steps_over(keys, records)
+        found = steps_from(before, keys, records, self._kernel)
         ifnames = ifnames_of(found, records)
         links = self._links(ifnames)
         steps = [self._with_what_is_there(step, links, before) for step in found]
@@ -168,6 +190,7 @@ class _Attempt:
             foreign=self._foreign(),
             failed=frozenset(self._faults),
             spoilt=frozenset(self._spoilt),
+            borrowed=self._borrowed(before),
         )
 
     def _links(self, keys: Iterable[str]) -> Links:
@@ -272,6 +295,14 @@ class _Attempt:
                 keys.add(foreign.key)
         return frozenset(keys)
 
+    def _borrowed(self, before: AppliedByKey) -> frozenset[str]:
+        """The keys of the links that are, or were, somebody else's."""
+        applied = dict(before)
+        for ended in self._ended:
+            if ended.outcome is not None and ended.outcome.applied is not None:
+                applied[ended.step.object.key] = ended.outcome.applied
+        return frozenset(key for key, was in applied.items() if was.borrowed)
+
     def _record(self, before: AppliedByKey) -> list[str]:
         """Writes down what came of the steps. If that fails, all of it stays in doubt."""
         try:
@@ -329,29 +360,37 @@ def _record_put(step: Step, put: Applied, records: Records) -> None:
     records.applied.put(put._replace(sure=True))
 
 
+ASKED = ""
+COMES_OR_GOES_WITH = "it comes and goes with another one of these"
+LEFT_IN_DOUBT = "an earlier event could not do it, or died at it"
+LOST_WITH_LINK = "its link was taken away by somebody, or is bound to a device that came back"
+"""Why a key is looked at."""
+
+
 def with_doubts(
     keys: Iterable[str],
     records: Records,
     kernel: Kernel,
-) -> list[str]:
-    """`keys`, and what else must be looked at.
+) -> dict[str, str]:
+    """`keys`, and what else must be looked at: why, by key.
 
     That is what an earlier event left in doubt, all that stands on a link that somebody took away
-    or that is bound to a device that is gone and came back, and what comes and goes with one of
-    them.
+    or that is bound to a device that is gone and came back, what comes and goes with one of them,
+    and what follows a link.
     """
-    all_keys = dict.fromkeys(keys)
+    all_keys = dict.fromkeys(keys, ASKED)
     for key in list(all_keys):
-        for with_it in records.references.coming_or_going_with(key):
-            all_keys[with_it] = None
+        with_it = records.references.coming_or_going_with(key)
+        for other in with_it + records.applied.about(key):
+            all_keys.setdefault(other, COMES_OR_GOES_WITH)
     for key in records.applied.in_doubt():
-        all_keys[key] = None
+        all_keys.setdefault(key, LEFT_IN_DOUBT)
     recorded = records.applied.of(all_keys)
     for link_key, was in recorded.items():
         lost = _lost_with(link_key, was, records, kernel)
         for key in lost:
-            all_keys[key] = None
-    return list(all_keys)
+            all_keys.setdefault(key, LOST_WITH_LINK)
+    return all_keys
 
 
 def _lost_with(
@@ -411,16 +450,46 @@ def _doubted_on(key: str, records: Records) -> list[str]:
     return on_it + beside
 
 
-def steps_over(keys: Keys, records: Records) -> list[Step]:
+def steps_over(
+    keys: Keys,
+    records: Records,
+    kernel: Kernel,
+) -> list[Step]:
     """The difference over `keys`."""
     applied = records.applied.of(keys)
+    return steps_from(applied, keys, records, kernel)
+
+
+def steps_from(
+    before: AppliedByKey,
+    keys: Keys,
+    records: Records,
+    kernel: Kernel,
+) -> list[Step]:
+    """The same, where it is known what was applied for `keys`."""
+    applied = dict(before)
     wished = records.references.wished(keys)
     not_wished = [key for key in applied if key not in wished]
     for key in records.references.unclear(not_wished):
         del applied[key]  # Somebody wishes for it, and nobody knows how. So it stays as it is.
     beside = _beside(applied, wished, records)
     borrowed = _borrowed_links(applied, records)
-    return difference(applied, wished, beside, borrowed)
+    steps = difference(applied, wished, beside, borrowed)
+    return [_instead_of_bound(step, applied, kernel) for step in steps]
+
+
+def _instead_of_bound(
+    step: Step,
+    applied: AppliedByKey,
+    kernel: Kernel,
+) -> Step:
+    """The step with the link that must go first, since its device is gone and came back."""
+    was = applied.get(step.object.key)
+    if was is None or was.sure or step.new is None or not isinstance(was.object, Link):
+        return step
+    if not kernel.is_bound_to_gone(was):
+        return step
+    return step._replace(instead_of=was.object)
 
 
 def _beside(

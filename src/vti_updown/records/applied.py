@@ -73,6 +73,10 @@ class AppliedObjects:
         """The keys of what was applied on a link, its own among them."""
         return self._keys("SELECT key FROM applied WHERE link = ?", link_key)
 
+    def about(self, link_key: str) -> list[str]:
+        """The keys of what was applied about a link, and does not go away with it."""
+        return self._keys("SELECT key FROM applied WHERE about = ?", link_key)
+
     def _keys(self, ask: str, *values: str | int) -> list[str]:
         return [key for (key,) in self._db.execute(ask, values)]
 

@@ -31,8 +31,8 @@ class LateEvent(NamedTuple):
     folder: str
     """Where it ran, if a flag names a file from there."""
     charon: str
-    since: str
-    """UTC, for people."""
+    since: float | str
+    """When charon called, in seconds since the epoch. Earlier versions wrote UTC as text."""
 
 
 class LateEvents:

@@ -42,6 +42,18 @@ class StandingIdentity(NamedTuple):
     peer_selector: str
 
 
+class Tunnel(NamedTuple):
+    """What a person calls one tunnel, however often its CHILD_SA is made anew.
+
+    Road warriors have one connection, and are told apart by who they are.
+    """
+
+    connection: str
+    peer_id: str
+    xauth_id: str
+    """The peer's EAP or XAuth identity. Empty if it is none but `peer_id`."""
+
+
 class Caller(NamedTuple):
     """Who called, and for what: worked out once for each event, and handed to the records."""
 
@@ -57,6 +69,8 @@ class Caller(NamedTuple):
     virtual_ips: str
     me: str
     peer: str
+    tunnel: str
+    """`Tunnel` as JSON."""
 
 
 ADOPTED = json.dumps(["adopted"])
@@ -69,6 +83,7 @@ It has what was found in the kernel when the records had been lost.
 def caller(charon: str, event: Event) -> Caller:
     """What the records must know of an event. `charon` is who called."""
     known = identity(event)
+    tunnel = Tunnel(event.connection, event.peer_id, event.xauth_id)
     return Caller(
         charon=charon,
         connection=event.connection,
@@ -79,6 +94,7 @@ def caller(charon: str, event: Event) -> Caller:
         virtual_ips=" ".join(map(str, event.virtual_ips)),
         me=str(event.me),
         peer=str(event.peer),
+        tunnel=json.dumps(tunnel),
     )
 
 

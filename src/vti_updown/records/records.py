@@ -9,12 +9,14 @@ keys that are not sure, and looks at the kernel for them.
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 
 from .. import state
 from ..objects.link import Link
 from ..text import shown
 from .applied import AppliedObjects
+from .history import Came, History
 from .references import References
 from .storage import (
     DIRECTORY,
@@ -33,9 +35,14 @@ from .unique_ids import UniqueIds
 
 TYPE_CHECKING = False  # typing's own would be an import more for the hook
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .adoption import Adoption
 
-SCHEMA_VERSION = 5
+COPY_SECONDS = 3.0
+"""How long a copy waits for whoever writes."""
+SCHEMA_VERSION = 6
+"""With another one, the records are set aside and made anew, unless `upgrade` knows the way."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reference (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- newer is greater; below 0: standing, older than all
@@ -48,13 +55,16 @@ CREATE TABLE IF NOT EXISTS reference (
     me TEXT NOT NULL,
     peer TEXT NOT NULL,
     since TEXT NOT NULL,                      -- UTC, for people
-    command TEXT NOT NULL DEFAULT ''          -- the user's own, for its down
+    command TEXT NOT NULL DEFAULT '',         -- the user's own, for its down
+    log TEXT NOT NULL DEFAULT '',             -- what its down prints: the setting of its up
+    tunnel TEXT NOT NULL DEFAULT ''           -- JSON: matching.Tunnel; empty: made anew
 );
 CREATE TABLE IF NOT EXISTS charon (
     name TEXT PRIMARY KEY                     -- see processes; empty by hand
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_identity ON reference (charon, identity);
 CREATE INDEX IF NOT EXISTS reference_unique_id ON reference (charon, unique_id);
+CREATE INDEX IF NOT EXISTS reference_tunnel ON reference (tunnel);
 CREATE TABLE IF NOT EXISTS wish (
     key TEXT NOT NULL, reference INTEGER NOT NULL, object TEXT NOT NULL,
     opinion TEXT NOT NULL,                    -- the object's: what is merged with other wishes
@@ -89,6 +99,26 @@ CREATE TABLE IF NOT EXISTS known (
 CREATE TABLE IF NOT EXISTS late (
     name TEXT PRIMARY KEY                     -- it was done, though its file is there still
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (
+    number INTEGER PRIMARY KEY,               -- in the order in which they began
+    tunnel TEXT NOT NULL,                     -- JSON: matching.Tunnel
+    verb TEXT NOT NULL,                       -- PLUTO_VERB, a command's name, or history.STALE
+    called REAL NOT NULL,                     -- when, in seconds since the epoch
+    late REAL,                                -- when it was begun, if it had to be written down
+    unique_id INTEGER,
+    charon TEXT NOT NULL,
+    was_up INTEGER NOT NULL,                  -- whether a CHILD_SA of the tunnel was up before
+    is_up INTEGER,                            -- and afterwards; NULL with all below: not ended
+    seconds REAL,
+    status INTEGER,
+    said TEXT,
+    changed TEXT
+);
+CREATE INDEX IF NOT EXISTS history_tunnel ON history (tunnel, number);
+CREATE TABLE IF NOT EXISTS environment (
+    number INTEGER PRIMARY KEY,               -- of the row of history; of the last ones only
+    variables TEXT NOT NULL                   -- JSON: PLUTO_*
+);
 """
 
 
@@ -116,14 +146,20 @@ class Records:
         """Whether there were no records: whatever of ours the kernel holds is to be adopted."""
         if self.is_fresh:
             database.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        elif version != SCHEMA_VERSION:
+        elif version != SCHEMA_VERSION and not _upgraded(database, version):
             database.close()
             raise DatabaseError(f"records of version {version}")
         self._begin()
         self.unreadable: set[str] = set()
         """The keys of what is on record and cannot be read, as far as somebody asked."""
         self.unique_ids = UniqueIds(database)
-        self.references = References(database, self.unique_ids, self.unreadable)
+        self.history = History(database)
+        self.references = References(
+            database,
+            self.unique_ids,
+            self.history,
+            self.unreadable,
+        )
         self.applied = AppliedObjects(database, self.unreadable)
 
     @property
@@ -160,13 +196,28 @@ class Records:
         if self.late:
             self._db.execute("INSERT OR IGNORE INTO late VALUES (?)", (self.late,))
         self._db.execute("COMMIT")
+        self.history.committed()
         self._begin()
 
     def rollback(self) -> None:
         """Drops what was not committed, and goes on with the next change."""
         if self._db.in_transaction:  # a disk that is full ends it
             self._db.execute("ROLLBACK")
+        self.history.rolled_back()
         self._begin()
+
+    def end_history(self, came: Came) -> None:
+        """Completes the history of the event that has begun, and commits nothing else.
+
+        Raises DatabaseError. The records can be used all the same.
+        """
+        try:
+            self.rollback()
+            self.history.end(came)
+            self.commit()
+        except DatabaseError:
+            self.rollback()
+            raise
 
     def close(self) -> None:
         """Drops what was not committed."""
@@ -184,6 +235,11 @@ class Records:
 
     # What is about several tables
 
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The tables themselves, to be read."""
+        return self._db
+
     def every_key(self) -> list[str]:
         """The keys of all that is wished for or was applied."""
         rows = self._db.execute("SELECT key FROM wish UNION SELECT key FROM applied")
@@ -197,6 +253,13 @@ class Records:
         wished = self.references.move(old_key, new)
         applied = self.applied.move(old_key, new)
         return list(dict.fromkeys([*wished, *applied]))
+
+
+def _upgraded(database: sqlite3.Connection, version: int) -> bool:
+    """Whether the records of an earlier version are those of this one by now."""
+    from .upgrade import upgrade  # needed once
+
+    return upgrade(database, version, SCHEMA, SCHEMA_VERSION)
 
 
 @contextlib.contextmanager
@@ -234,10 +297,24 @@ def _open(file: str) -> Records:
         return records
 
 
+def _give_up_in_time() -> "Callable[[int, int, int], None]":
+    """For a copy, which would wait without end for an event that was stopped as it wrote."""
+    end = time.monotonic() + COPY_SECONDS
+
+    def check(status: int, _left: int, _pages: int) -> None:
+        if status == sqlite3.SQLITE_BUSY and time.monotonic() > end:
+            what = f"another process has been writing the records for {COPY_SECONDS:g} s"
+            raise StorageError(what, "see which one hangs: ps -C vti-updown")
+
+    return check
+
+
 def snapshot(namespace: str, directory: str = DIRECTORY) -> Records:
     """A copy in memory of the records of a network namespace.
 
-    It is empty where there are none, or none that we may read.
+    It is empty where there are none, or none that we may read. What an event has left half written
+    that died is taken back first, as by whoever reads it next. Without the right to write, SQLite
+    could not read it at all (sqlite.org/lockingv3.html, "Dealing with hot journals").
     """
     try:
         return copied(namespace, directory)
@@ -254,13 +331,14 @@ def copied(namespace: str, directory: str = DIRECTORY) -> Records:
     copy = sqlite3.connect(":memory:", isolation_level=None)
     try:
         os.stat(path)
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as original:
-            original.backup(copy)
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as original:
+            original.backup(copy, progress=_give_up_in_time())
         return Records(copy)
     except FileNotFoundError:
         return Records(copy)
     except OSError as error:
-        raise StorageError(f"cannot read {directory}: {error.strerror}", "be root") from None
+        what = f"cannot read {directory}: {error.strerror}"
+        raise StorageError(what, "run it again, as root") from None
     except sqlite3.Error as error:
         what = f"cannot read {path}: {shown(error)}"
         raise StorageError(what, "vti-updown repair makes records of what is there") from None

@@ -12,6 +12,7 @@ from ..objects.link import Link
 from ..objects.object import Object
 from ..objects.registry import Unreadable, read, write
 from ..text import shown
+from .history import History
 from .matching import Caller, Life
 from .unique_ids import UniqueIds
 
@@ -58,6 +59,18 @@ class Holder(NamedTuple):
     """When it came, for people."""
 
 
+class ForDown(NamedTuple):
+    """What an `up` leaves for its `down`, which does without the settings."""
+
+    command: str = ""
+    """The user's own, as `user_command` writes it. Empty if there is none."""
+    log: str = ""
+    """What is printed of an event: the setting `log`."""
+
+
+NOTHING_FOR_DOWN = ForDown()
+
+
 class Reference(NamedTuple):
     """A row of the table, for those who show all of them."""
 
@@ -81,10 +94,12 @@ class References:
         self,
         database: sqlite3.Connection,
         unique_ids: UniqueIds,
+        history: History,
         unreadable: set[str],
     ) -> None:
         self._db = database
         self._unique_ids = unique_ids
+        self._history = history
         self._unreadable = unreadable
         """The keys of what is on record and cannot be read, as far as somebody asked."""
 
@@ -94,19 +109,16 @@ class References:
         self,
         caller: Caller,
         wishes: Iterable[Object],
-        command: str = "",
+        for_down: ForDown = NOTHING_FOR_DOWN,
     ) -> int:
-        """Records an `up` with its wishes, and returns its number.
-
-        `command` is the user's own, for its `down`.
-        """
+        """Records an `up` with its wishes, and returns its number."""
         self.add_charon(caller.charon)
         number = self._insert(
             caller,
             charon=caller.charon,
             identity=caller.identity,
             connection=caller.connection,
-            command=command,
+            for_down=for_down,
         )
         self.wish(number, wishes)
         return number
@@ -143,14 +155,15 @@ class References:
         charon: str,
         identity: str,
         connection: str,
-        command: str = "",
+        for_down: ForDown = NOTHING_FOR_DOWN,
     ) -> int:
         number = self.next_standing() if charon == STANDING else None
+        self._history.touch(caller.tunnel)
         cursor = self._db.execute(
             "INSERT INTO reference"
             " (number, charon, identity, unique_id, born,"
-            " connection, virtual_ips, me, peer, since, command)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " connection, virtual_ips, me, peer, since, command, log, tunnel)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 number,
                 charon,
@@ -162,7 +175,8 @@ class References:
                 caller.me,
                 caller.peer,
                 now(),
-                command,
+                *for_down,
+                caller.tunnel,
             ),
         )
         assert cursor.lastrowid is not None
@@ -243,17 +257,16 @@ class References:
             return None
         return wish
 
-    def command(self, number: int) -> str:
-        """The user's command for the `down` of a reference; empty: none, or its `up` failed."""
+    def for_down(self, number: int) -> ForDown:
+        """What the `up` of a reference left for its `down`. Nothing if it failed."""
         row = self._db.execute(
-            "SELECT command FROM reference"
+            "SELECT command, log FROM reference"
             " WHERE number = ? AND EXISTS (SELECT 1 FROM wish WHERE reference = number)",
             (number,),
         ).fetchone()
         if row is None:
-            return ""
-        (command,) = row
-        return str(command)
+            return NOTHING_FOR_DOWN
+        return ForDown(*row)
 
     def holders(self, key: str) -> list[Holder]:
         """Every reference that wishes for `key`, the newest first."""
@@ -282,8 +295,15 @@ class References:
         for key in keys:
             wish = self._merged(key)
             if wish is not None and self._holds(wish):
-                wished[key] = wish
+                wished[key] = self._on_its_link(wish)
         return wished
+
+    def _on_its_link(self, wish: Object) -> Object:
+        """The wish as it is on its link."""
+        if not wish.FOLLOWS_LINK:
+            return wish
+        link = self._merged(wish.link_key)
+        return wish if link is None else wish.following(link)
 
     def _holds(self, wish: Object) -> bool:
         """Whether it is wished for at all: what it must come with may not be."""
@@ -320,8 +340,12 @@ class References:
         return merged
 
     def unclear(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that somebody wishes for in words that cannot be read."""
-        return [key for key in keys if self._is_wished(key) and self._merged(key) is None]
+        """Those of the keys that somebody wishes for in words that cannot be read.
+
+        `wished` was asked for all of them before.
+        """
+        unreadable = self._unreadable.intersection(keys)
+        return [key for key in unreadable if self._is_wished(key) and self._merged(key) is None]
 
     def wished_beside(self, key: str) -> list[str]:
         """All keys of the references that wish for `key`: for a link's, what is to stand on it."""
@@ -377,6 +401,7 @@ class References:
 
     def drop_wishes(self, number: int) -> list[str]:
         """Takes the wishes of a reference away, and returns their keys."""
+        self._touch(number)
         rows = self._db.execute("SELECT key FROM wish WHERE reference = ?", (number,))
         keys = [key for (key,) in rows]
         self._db.execute("DELETE FROM wish WHERE reference = ?", (number,))
@@ -384,8 +409,27 @@ class References:
 
     def end(self, number: int) -> list[str]:
         """Ends a reference, and returns the keys that it wished for."""
+        self._touch(number)
         self._db.execute("DELETE FROM reference WHERE number = ?", (number,))
         return self.drop_wishes(number)
+
+    def _touch(self, number: int) -> None:
+        """The tunnel of a reference is about to change."""
+        ask = "SELECT tunnel FROM reference WHERE number = ?"
+        for (tunnel,) in self._db.execute(ask, (number,)).fetchall():
+            self._history.touch(tunnel)
+
+    def tunnels(self, keys: Iterable[str]) -> list[str]:
+        """The tunnels that have a reference which wishes for one of the keys."""
+        ask = (
+            "SELECT DISTINCT tunnel FROM wish JOIN reference ON number = reference"
+            " WHERE key = ? AND tunnel != ''"
+        )
+        tunnels: dict[str, None] = {}
+        for key in keys:
+            for (tunnel,) in self._db.execute(ask, (key,)):
+                tunnels[tunnel] = None
+        return list(tunnels)
 
     def end_all(self) -> list[str]:
         """Ends every reference, and returns the keys that were wished for."""

@@ -3,7 +3,7 @@
 The module knows no records.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..addresses import IPAddress
 from ..event import Event
@@ -23,11 +23,39 @@ from .table import (
 from .values import is_pattern
 
 
+class Layer(NamedTuple):
+    """What one place says of the settings: a table of the file, or the flags."""
+
+    values: Sourced
+    given: Mapping[str, object]
+    """The same by key, as TOML or the command line have it."""
+
+
+class Chosen(NamedTuple):
+    """The settings of an event's connection, and what they were made of."""
+
+    settings: Settings
+    layers: list[Layer]
+    """The strongest last."""
+
+    def given(self, key: str) -> tuple[Origin, object] | None:
+        """Where a setting is from, and what stands there. None if it is the default."""
+        for layer in reversed(self.layers):
+            if key in layer.values.value:
+                return layer.values.origin, layer.given.get(key)
+        return None
+
+
 def settings_for(flags: FlagWords, event: Event) -> Settings:
     """The settings of an event's connection, from the flags and the file.
 
     Raises SettingsError for what cannot be.
     """
+    return chosen_for(flags, event).settings
+
+
+def chosen_for(flags: FlagWords, event: Event) -> Chosen:
+    """The same, with what each of them is from."""
     from_flags = Sourced(values_of_flags(flags), Origin())
     file = chosen_file(flags)
     sections = read_sections(file, raise_error)
@@ -38,9 +66,11 @@ def settings_for(flags: FlagWords, event: Event) -> Settings:
         matching = [section for section in sections if _matches(section, event)]
         # Of equals, the one further down in the file stays the later one.
         used = sorted(matching, key=_specificity)
-    layers = [_layer(section) for section in used]
+    layers = [Layer(_layer(section), section.given) for section in used]
+    layers.append(Layer(from_flags, flags))
     most_specific = used[-1].name if used else ""
-    return _settings([*layers, from_flags], most_specific)
+    settings = _settings([layer.values for layer in layers], most_specific)
+    return Chosen(settings, layers)
 
 
 def settings_by_name(flags: FlagWords) -> dict[str, Settings | SettingsError]:
@@ -74,6 +104,8 @@ class SettingsOfNames:
 
     def __init__(self, flags: FlagWords) -> None:
         """Reads the file. Raises SettingsError where it cannot be read."""
+        self._layers: dict[int, Sourced] = {}
+        """What was read of a section: it is asked for again and again."""
         self._exact: dict[str, list[Section]] = {}
         self._patterns: list[Section] = []
         for section in read_sections(chosen_file(flags), raise_error):
@@ -97,7 +129,12 @@ class SettingsOfNames:
         found = [each for each in self._patterns if _is_like(name, _wanted_name(each))]
         found += self._exact.get(name, [])
         found.sort(key=_specificity)
-        return merged(map(_layer, found)).get(key)
+        return merged(map(self._layer, found)).get(key)
+
+    def _layer(self, section: Section) -> Sourced:
+        if id(section) not in self._layers:
+            self._layers[id(section)] = _layer(section)
+        return self._layers[id(section)]
 
 
 def _wanted_name(section: Section) -> str:

@@ -86,7 +86,7 @@ def _route(value: object) -> ConfiguredRoute:
         raise InvalidValue(value, " has no network", 'write to = "10.2.0.0/16"')
     for part in parts:
         if part not in ("to", "metric", "table", "src"):
-            hint = "a route has to, metric, table and src"
+            hint = "its keys are to, metric, table and src"
             raise InvalidValue(part, " is no part of a route", hint)
     route = ConfiguredRoute(
         network=_network(parts["to"]),

@@ -20,6 +20,10 @@ DEFAULT_FILE = "/etc/vti-updown.toml"
 AUTO = "auto"
 KIND_NAMES = (AUTO, *LINK_KINDS)
 REMOVE, BLOCK, KEEP = "remove", "block", "keep"
+LINES, COMMANDS = "lines", "commands"
+
+FILES, LINKS, NAMESPACES, TABLES = "files", "links", "namespaces", "tables"
+"""What a shell may complete a value with, beside words: see `Flag.completes`."""
 ANYTHING, UP = "anything", "up"
 
 FlagWords = Mapping[str, Sequence[str]]
@@ -107,6 +111,8 @@ class Settings(NamedTuple):
     """How long a command may take. None stands for the default."""
     command_detach: bool = False
     """Whether charon does not wait for a command."""
+    log: str = LINES
+    """What is printed of an event: its lines, or each command that it stood for as well."""
     section: str = ""
     """The NAME of the most specific [connection.NAME] that matched. It is empty without one."""
 
@@ -154,6 +160,10 @@ class Flag(NamedTuple):
     """Whether it may be given several times."""
     alone: str = ""
     """What the flag means without a value. It is empty for a flag that needs one."""
+    choices: tuple[str, ...] = ()
+    """The words that its value may be. Numbers and names may be right beside them."""
+    completes: str = ""
+    """What a shell completes its value with: FILES, LINKS, NAMESPACES or TABLES of the file."""
 
     @property
     def key(self) -> str:
@@ -202,6 +212,7 @@ FLAGS = (
         parse=lists.routes,
         words=lists.words_of_routes,
         many=True,
+        choices=(AUTO, "none"),
     ),
     Flag(
         name="no-routes",
@@ -211,8 +222,8 @@ FLAGS = (
     Flag(
         name="name",
         metavar="TEMPLATE",
-        help="Name of the link, of"
-        " {connection}, {uniqueid}, {mark}, {if_id}, {if_id:08x} and {peer}.",
+        help="Name of the link, with any of"
+        " {connection}, {uniqueid}, {mark}, {if_id}, {if_id:08x} and {peer} in it.",
         default="vti{uniqueid} or xfrm{if_id}, or another number where that is taken",
         example="vpn{uniqueid}",
         parse=values.template,
@@ -224,6 +235,7 @@ FLAGS = (
         default="auto, by the CHILD_SA's if_id, mark and endpoints",
         example=AUTO,
         parse=values.choice(*KIND_NAMES),
+        choices=KIND_NAMES,
     ),
     Flag(
         name="local",
@@ -232,6 +244,7 @@ FLAGS = (
         default="the CHILD_SA's",
         example="192.0.2.1",
         parse=values.endpoint,
+        choices=("any",),
     ),
     Flag(
         name="remote",
@@ -240,6 +253,7 @@ FLAGS = (
         default="the CHILD_SA's",
         example="203.0.113.7",
         parse=values.endpoint,
+        choices=("any",),
     ),
     Flag(
         name="device",
@@ -248,11 +262,12 @@ FLAGS = (
         default="none",
         example="eth0",
         parse=values.link,
+        completes=LINKS,
     ),
     Flag(
         name="mark",
         metavar="MARK",
-        help="Mark of a link that stands before its CHILD_SA: a number, or inbound and outbound.",
+        help="Mark of a link that is there before any CHILD_SA: a number, or inbound and outbound.",
         default="the CHILD_SA's",
         example=42,
         parse=values.pair,
@@ -261,7 +276,7 @@ FLAGS = (
     Flag(
         name="if-id",
         metavar="IF_ID",
-        help="Interface ID of a link that stands before its CHILD_SA:"
+        help="Interface ID of a link that is there before any CHILD_SA:"
         " a number, or inbound and outbound.",
         default="the CHILD_SA's",
         example=42,
@@ -295,6 +310,7 @@ FLAGS = (
         example="path",
         parse=values.mss,
         words=values.one_number,
+        choices=("path", "none"),
     ),
     Flag(
         name="metric",
@@ -313,6 +329,7 @@ FLAGS = (
         example=100,
         parse=values.table,
         words=values.one_number,
+        choices=("main", "default"),
     ),
     Flag(
         name="full-table",
@@ -326,7 +343,7 @@ FLAGS = (
     Flag(
         name="full-priority",
         metavar="NUMBER",
-        help="First of the five priorities of their rules, the same for all connections.",
+        help="First of the five priorities of rules of full tunnels, the same for all connections.",
         default=str(FULL_PRIORITY),
         example=5000,
         parse=values.priority,
@@ -335,7 +352,7 @@ FLAGS = (
     Flag(
         name="ike-ports",
         metavar="PORT,PORT",
-        help="UDP ports that charon sends from, its port and port_nat_t.",
+        help="UDP ports that charon sends from: charon.port and charon.port_nat_t.",
         default="500,4500",
         example=[500, 4500],
         parse=values.ports,
@@ -344,7 +361,7 @@ FLAGS = (
     Flag(
         name="ike-mark",
         metavar="MARK",
-        help="Mark of charon's own packets, its socket-default.fwmark.",
+        help="Mark of charon's own packets, as charon.plugins.socket-default.fwmark says.",
         default="none",
         example=119,
         parse=values.mark,
@@ -357,6 +374,7 @@ FLAGS = (
         default="none",
         example="blue",
         parse=values.link,
+        completes=LINKS,
     ),
     Flag(
         name="netns",
@@ -365,6 +383,7 @@ FLAGS = (
         default="charon's",
         example="office",
         parse=values.netns,
+        completes=NAMESPACES,
     ),
     Flag(
         name="multicast",
@@ -375,6 +394,7 @@ FLAGS = (
         parse=values.boolean,
         words=values.yes_or_no,
         alone="yes",
+        choices=("yes", "no"),
     ),
     Flag(
         name="link-local",
@@ -383,6 +403,7 @@ FLAGS = (
         default="auto, the kernel's choice",
         example="fe80::1/64",
         parse=values.link_local,
+        choices=(AUTO,),
     ),
     Flag(
         name="sysctl",
@@ -397,10 +418,12 @@ FLAGS = (
     Flag(
         name="when-down",
         metavar="WHAT",
-        help="What stands while the CHILD_SA does not: remove, block or keep.",
+        help="What stays while the tunnel is down: nothing (remove), unreachable routes (block),"
+        " or the link (keep).",
         default=REMOVE,
         example=KEEP,
         parse=values.choice(REMOVE, BLOCK, KEEP),
+        choices=(REMOVE, BLOCK, KEEP),
     ),
     Flag(
         name="expect",
@@ -413,7 +436,7 @@ FLAGS = (
     Flag(
         name="up",
         metavar="COMMAND",
-        help="Command for /bin/sh after each up.",
+        help="Command of your own for /bin/sh, after each up.",
         default="none",
         example="logger up",
         parse=values.command,
@@ -421,7 +444,7 @@ FLAGS = (
     Flag(
         name="down",
         metavar="COMMAND",
-        help="Command for /bin/sh after each down.",
+        help="Command of your own for /bin/sh, after each down.",
         default="none",
         example="logger down",
         parse=values.command,
@@ -444,18 +467,29 @@ FLAGS = (
         parse=values.boolean,
         words=values.yes_or_no,
         alone="yes",
+        choices=("yes", "no"),
+    ),
+    Flag(
+        name="log",
+        metavar="WHAT",
+        help="What charon's log has of an event: lines, or commands, which it stood for, as well.",
+        default=LINES,
+        example=COMMANDS,
+        parse=values.choice(LINES, COMMANDS),
     ),
     Flag(
         name="config",
         metavar="FILE",
         help="The file of settings.",
         default=DEFAULT_FILE,
+        completes=FILES,
     ),
     Flag(
         name="settings",
         metavar="NAME",
-        help="Take [connection.NAME] of that file, whatever it matches.",
+        help="Take [connection.NAME] of the file of settings, whatever it matches.",
         default="the tables that match",
+        completes=TABLES,
     ),
     Flag(
         name="dry-run",

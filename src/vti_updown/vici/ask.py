@@ -96,11 +96,15 @@ def _ask(told: _Told, end: float) -> None:
         told.trouble = NO_SOCKET
     for socket in sockets:
         _ask_socket(told, socket, end)
-        if not told.trouble or told.version is not None:
+        if told.version is not None or time.monotonic() >= end:
             return
 
 
-def _ask_socket(told: _Told, socket: Socket, end: float) -> None:
+def _ask_socket(
+    told: _Told,
+    socket: Socket,
+    end: float,
+) -> None:
     told.socket = socket.path
     told.trouble = ""
     start = time.monotonic()
@@ -116,7 +120,11 @@ def _ask_socket(told: _Told, socket: Socket, end: float) -> None:
         told.trouble = refused(error).message
 
 
-def _is_right(told: _Told, socket: Socket, peer: int) -> bool:
+def _is_right(
+    told: _Told,
+    socket: Socket,
+    peer: int,
+) -> bool:
     """Whether it is this charon that listens. One that was named by hand is looked up."""
     if told.charon.pid == 0 and peer:
         told.charon = found.at(peer, socket)
@@ -129,7 +137,12 @@ def _is_right(told: _Told, socket: Socket, peer: int) -> bool:
     return True
 
 
-def _collect(told: _Told, socket: Socket, session: Session, end: float) -> None:
+def _collect(
+    told: _Told,
+    socket: Socket,
+    session: Session,
+    end: float,
+) -> None:
     """Asks for one thing after another, so that what comes before a silence is there."""
     told.version = _text(session.request("version"), "version")
     told.plugins = _texts(session.request("stats"), "plugins")
@@ -143,7 +156,11 @@ def _collect(told: _Told, socket: Socket, session: Session, end: float) -> None:
         told.sas += ike_sas(message)
 
 
-def _collect_all_sas(told: _Told, socket: Socket, end: float) -> bool:
+def _collect_all_sas(
+    told: _Told,
+    socket: Socket,
+    end: float,
+) -> bool:
     """Asks for all SAs, also those that charon is working on. Whether it told them in time.
 
     charon waits for each that is in use, and its thread goes on waiting when we do not. So this has
@@ -175,9 +192,13 @@ def _silent(told: _Told, seconds: float) -> str:
 
 def _text(message: Message, key: str) -> str | None:
     value = message.get(key)
-    return value if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value
+    return None
 
 
 def _texts(message: Message, key: str) -> list[str] | None:
     value = message.get(key)
-    return value if isinstance(value, list) else None
+    if isinstance(value, list):
+        return value
+    return None

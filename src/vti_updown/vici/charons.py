@@ -16,10 +16,10 @@ from ..text import shown
 
 TICKS = os.sysconf("SC_CLK_TCK")
 """Clock ticks in a second, the unit of a process's start time (proc(5))."""
-LISTENS = 0x10000
-"""A flag in /proc/net/unix: the socket accepts connections (net.h, __SO_ACCEPTCON)."""
-STREAM = 1
-"""The type of a stream's socket in /proc/net/unix (socket.h, SOCK_STREAM)."""
+LISTENS = "00010000"
+"""The flags of a listening socket in /proc/net/unix (af_unix.c, unix_seq_show)."""
+STREAM = "0001"
+"""The type of a stream's socket there (socket.h, SOCK_STREAM)."""
 ABSTRACT = "@"
 """What the path of a socket begins with that is in no folder (unix(7))."""
 ENDING = ".vici"
@@ -34,6 +34,10 @@ OF_OTHER_PLUGINS = (".ctl", ".lkp", ".wlst", ".dck", ".enfy", ".ldt")
 """
 LINKS = 40
 """As many symbolic links as a path may lead over, as in the kernel (namei.h, MAXSYMLINKS)."""
+OURS = "vti-updown"
+"""The hook's program."""
+STANDARD = (0, 1, 2)
+"""The file descriptors that a program is started with."""
 OUTPUTS = (1, 2)
 """The file descriptors that a program writes to."""
 
@@ -112,8 +116,19 @@ def find(network: str = "") -> Charons:
 
 
 def by_hand(path: str) -> Charon:
-    """The charon behind a socket that the user named, of which no more is known yet."""
-    return Charon(0, "", "", "", (Socket(path, path, ""),))
+    """The charon behind a socket that the user named, of which no more is known yet.
+
+    A path may begin with `unix://`, as for swanctl.
+    """
+    path = path.removeprefix("unix://")
+    socket = Socket(path=path, reached_by=path, inode="")
+    return Charon(
+        pid=0,
+        name="",
+        who="",
+        network="",
+        sockets=(socket,),
+    )
 
 
 def at(pid: int, socket: Socket) -> Charon:
@@ -151,18 +166,25 @@ def _likely(sockets: list[Socket]) -> tuple[Socket, ...]:
 def _listening(pid: int) -> list[Socket]:
     """The sockets with a path that a process listens on.
 
-    A line of the file reads `NUMBER: REFERENCES PROTOCOL FLAGS TYPE STATE INODE PATH`.
+    A line of the file reads `NUMBER: REFERENCES PROTOCOL FLAGS TYPE STATE INODE PATH`. A path may
+    hold a newline, so any user can write lines there. `is_its_socket` sees through them.
     """
-    own = holds(pid, "socket")
+    own = _sockets(pid)
     found = []
     for line in _lines(f"{processes.PROC}/{pid}/net/unix"):
         fields = line.rstrip("\n").split(maxsplit=7)
-        if len(fields) < 8 or fields[6] not in own:
+        if len(fields) < 8:
             continue
         *_, flags, kind, _state, inode, path = fields
-        is_stream = int(kind, 16) == STREAM
-        if is_stream and int(flags, 16) & LISTENS and not path.startswith(ABSTRACT):
-            found.append(Socket(path, within_root(pid, path), inode))
+        if (flags, kind) != (LISTENS, STREAM) or inode not in own:
+            continue
+        if not path.startswith(ABSTRACT):
+            socket = Socket(
+                path=path,
+                reached_by=within_root(pid, path),
+                inode=inode,
+            )
+            found.append(socket)
     return found
 
 
@@ -175,33 +197,51 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def holds(pid: int, kind: str) -> set[str]:
-    """The inodes of what a process has open: of each `socket`, or each `pipe`."""
-    folder = f"{processes.PROC}/{pid}/fd"
-    try:
-        numbers = os.listdir(folder)
-    except OSError:
-        return set()
-    inodes = {_inode(pid, number, kind) for number in numbers}
+def _holds(pid: int, inode: str) -> bool:
+    """Whether a process has the socket with this inode open."""
+    return inode in _sockets(pid)
+
+
+def _sockets(pid: int) -> set[str]:
+    """The inodes of the sockets that a process has open."""
+    inodes = {_inode(pid, number, "socket") for number in _descriptors(pid)}
     return inodes - {""}
 
 
-def _inode(pid: int, descriptor: int | str, kind: str) -> str:
+def _descriptors(pid: int) -> list[int]:
+    """The file descriptors of a process. None of them if they may not be seen."""
+    try:
+        names = os.listdir(f"{processes.PROC}/{pid}/fd")
+    except OSError:
+        return []
+    return [int(name) for name in names]
+
+
+def _inode(
+    pid: int,
+    descriptor: int,
+    kind: str,
+) -> str:
     """The inode that a file descriptor stands for: its symbolic link reads `socket:[4711]`.
 
-    Empty if it stands for another kind of file.
+    Empty if it stands for another kind of file than a `socket` or a `pipe`, as asked.
     """
     try:
         text = os.readlink(f"{processes.PROC}/{pid}/fd/{descriptor}")
     except OSError:
         return ""
     its_kind, _, inode = text.partition(":[")
-    return inode.rstrip("]") if its_kind == kind else ""
+    if its_kind == kind:
+        return inode.rstrip("]")
+    return ""
 
 
 def within_root(pid: int, path: str) -> str:
     """Where a path leads that is meant as a process sees it."""
-    return within(f"{processes.PROC}/{pid}/root", path)
+    return within(
+        f"{processes.PROC}/{pid}/root",
+        path,
+    )
 
 
 def within(root: str, path: str) -> str:
@@ -244,7 +284,11 @@ def _link(path: str) -> str | None:
 # Whose a socket is
 
 
-def is_its_socket(charon: Charon, socket: Socket, peer: int) -> bool | None:
+def is_its_socket(
+    charon: Charon,
+    socket: Socket,
+    peer: int,
+) -> bool | None:
     """Whether a socket that was opened by its path is this charon's. None if it cannot be told.
 
     `peer` is the PID of who listens, by the kernel. The path may lead to another socket by now, for
@@ -255,7 +299,7 @@ def is_its_socket(charon: Charon, socket: Socket, peer: int) -> bool | None:
     if peer == 0 or processes.namespace_of_proc() != processes.namespace_of("self", "pid"):
         return None  # The two numbers are of two PID namespaces.
     # Another process, such as systemd, may have opened it for charon, and has it, too.
-    return socket.inode in holds(peer, "socket")
+    return _holds(peer, socket.inode)
 
 
 # What charon waits for
@@ -281,9 +325,25 @@ def hooks(pid: int) -> list[Hook]:
 
 
 def _pipes_read_by(pid: int) -> set[str]:
-    """The pipes of a process but for its own standard ones, such as that to a supervisor."""
-    standard = {_inode(pid, number, "pipe") for number in (0, *OUTPUTS)}
-    return holds(pid, "pipe") - standard
+    """The pipes that a process reads, but for its standard input."""
+    found = set()
+    for number in _descriptors(pid):
+        pipe = _inode(pid, number, "pipe")
+        if pipe and number not in STANDARD and _is_read(pid, number):
+            found.add(pipe)
+    return found
+
+
+def _is_read(pid: int, descriptor: int) -> bool:
+    """Whether a file descriptor is for reading only, as the reader's end of a pipe is.
+
+    A line of the file reads `flags: 0100000`, in octal digits.
+    """
+    for line in _lines(f"{processes.PROC}/{pid}/fdinfo/{descriptor}"):
+        word, _, flags = line.partition(":")
+        if word == "flags":
+            return int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
+    return False
 
 
 def _outputs(pid: int) -> set[str]:
@@ -320,8 +380,11 @@ def _command_line(pid: int) -> list[str]:
 
 
 def _name(words: Iterable[str], process: str) -> str:
-    """The name of a program. A Python program's process may be called after its interpreter."""
-    names = {os.path.basename(word) for word in words}
-    if "vti-updown" in names:
-        return "vti-updown"
+    """The name of a program. A Python program's process may be called after its interpreter.
+
+    A shell's words are those of its script, too: it may not have started the program yet.
+    """
+    pieces = " ".join(words).split()
+    if OURS in map(os.path.basename, pieces):
+        return OURS
     return process

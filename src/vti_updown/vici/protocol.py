@@ -66,7 +66,11 @@ class Packet(NamedTuple):
 # Writing
 
 
-def pack(kind: int, name: str = "", message: Mapping[str, Value] | None = None) -> bytes:
+def pack(
+    kind: int,
+    name: str = "",
+    message: Mapping[str, Value] | None = None,
+) -> bytes:
     """A packet without its length. Raises Malformed if a part of it is too long."""
     packed = bytes([kind])
     if kind in NAMED:
@@ -106,7 +110,11 @@ def _long(text: str) -> bytes:
     return _with_length(text, VALUE_BYTES, 2)
 
 
-def _with_length(text: str, limit: int, size: int) -> bytes:
+def _with_length(
+    text: str,
+    limit: int,
+    size: int,
+) -> bytes:
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) > limit:
         raise Malformed(f"a text of {len(raw)} bytes is too long, {limit} is the most")

@@ -202,7 +202,9 @@ def _mark(sa: Message, direction: str) -> Mark | None:
     if value is None:
         return None
     mask = _hex(sa, f"mark-mask-{direction}")
-    return (value, UINT32_MAX) if mask is None else (value, mask)
+    if mask is None:
+        return (value, UINT32_MAX)
+    return (value, mask)
 
 
 def _connection(name: str, connection: Message) -> Connection:
@@ -247,17 +249,23 @@ def _sections(message: Message) -> Iterator[tuple[str, Message]]:
 
 def _section(message: Message, key: str) -> Message:
     value = message.get(key)
-    return value if isinstance(value, dict) else {}
+    if isinstance(value, dict):
+        return value
+    return {}
 
 
 def _texts(message: Message, key: str) -> list[str]:
     value = message.get(key)
-    return value if isinstance(value, list) else []
+    if isinstance(value, list):
+        return value
+    return []
 
 
 def _text(message: Message, key: str) -> str | None:
     value = message.get(key)
-    return value if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value
+    return None
 
 
 def _number(message: Message, key: str) -> int | None:

@@ -9,8 +9,7 @@ A session must not be left open unread while it is registered for events: charon
 memory without limit, and does not end before they are read.
 
 An event may come at any time, even before a registration is confirmed. So each event that nobody
-waits for is kept, and `events` gives it later. Ask for commands on another session than for events
-if you want to hear events without a time limit.
+waits for is kept, and `events` gives it later, in the order in which they came.
 
 Never call this while holding a lock that the hook may wait for: charon waits for the hook, and
 answers nothing about its IKE_SA meanwhile.
@@ -21,7 +20,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -58,7 +57,11 @@ class Session:
     Malformed is what another daemon's socket gives, or one of charon's other sockets.
     """
 
-    def __init__(self, path: str, seconds: float) -> None:
+    def __init__(
+        self,
+        path: str,
+        seconds: float,
+    ) -> None:
         self._path = path
         self._seconds = seconds
         self._end = time.monotonic() + seconds
@@ -95,7 +98,11 @@ class Session:
 
     # Asking
 
-    def request(self, command: str, message: Mapping[str, Value] | None = None) -> Message:
+    def request(
+        self,
+        command: str,
+        message: Mapping[str, Value] | None = None,
+    ) -> Message:
         """charon's answer to a command.
 
         Raises Refused if charon does not know the command, or answers `success = no`.
@@ -108,7 +115,7 @@ class Session:
         command: str,
         event: str,
         message: Mapping[str, Value] | None = None,
-    ) -> Iterator[Message]:
+    ) -> Generator[Message, None, None]:
         """The messages of an event that a command raises until it is answered.
 
         They come as charon tells them. If they are not read to the end, the session is closed,
@@ -181,7 +188,10 @@ class Session:
         limit = TIMEVAL.pack(*divmod(microseconds, 1_000_000))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
-            opened = os.open(self._path, os.O_PATH | os.O_CLOEXEC)
+            opened = os.open(
+                self._path,
+                os.O_PATH | os.O_CLOEXEC,
+            )
         except (OSError, ValueError) as error:
             raise _closed(error) from error
         try:
@@ -194,7 +204,12 @@ class Session:
         finally:
             os.close(opened)
 
-    def _send(self, kind: int, name: str, message: Mapping[str, Value] | None = None) -> None:
+    def _send(
+        self,
+        kind: int,
+        name: str,
+        message: Mapping[str, Value] | None = None,
+    ) -> None:
         packet = protocol.pack(kind, name, message)
         length = len(packet).to_bytes(protocol.LENGTH_BYTES, "big")
         try:

@@ -1,6 +1,6 @@
 """Which link an event asks for: its kind, endpoints, keys, name and MTU."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from ..addresses import IPAddress
@@ -13,7 +13,7 @@ from ..objects.route import OuterPacket
 from ..settings.table import AUTO, Settings, fill_in
 from ..text import NOTHING_TO_DO, shown
 from .mtu import inner_mtu
-from .questions import PlanError, Questions
+from .questions import PlanError, Questions, Reason
 
 ALIAS_BYTES = 255
 """What IFLA_IFALIAS holds (IFALIASZ - 1)."""
@@ -28,6 +28,15 @@ A GRE link is made by hand, and a CHILD_SA in transport mode protects its packet
 """
 ANY_ADDRESS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (nothing is bound to it)
 """The endpoint that stands for every address, by family."""
+NAME_ENDPOINTS = "add local and remote to the settings"
+FURTHER_SETTINGS = ("device", "netns", "vrf", "multicast", "link_local")
+"""Settings of a link that change nothing unless they are given."""
+BY_IF_ID = Reason("with an if_id it is an XFRM interface", ("kind",))
+MARKS_TOLD = Reason("the mark is the CHILD_SA's")
+MARKS_CHOSEN = Reason("no CHILD_SA says another", ("mark",))
+IF_IDS_TOLD = Reason("the if_id is the CHILD_SA's")
+IF_IDS_CHOSEN = Reason("no CHILD_SA says another", ("if_id",))
+PEER_UNKNOWN = Reason("the peer's address is not known, so the kernel chooses", ("mtu",))
 NAME_STEPS = 32
 """How often a name further away is tried for a link. The last is 2 ** 31 away."""
 
@@ -40,6 +49,10 @@ class NamedLink(NamedTuple):
     """What to tell the user of the name."""
     moved: Link | None = None
     """Our link of this name that is to be changed into this one."""
+    reasons: tuple[Reason, ...] = ()
+
+    def with_reasons(self, more: Iterable[Reason]) -> "NamedLink":
+        return self._replace(reasons=(*self.reasons, *more))
 
 
 class _Keys(NamedTuple):
@@ -47,6 +60,7 @@ class _Keys(NamedTuple):
 
     out: int
     in_: int
+    reason: Reason
 
     @property
     def given(self) -> bool:
@@ -55,7 +69,7 @@ class _Keys(NamedTuple):
     @property
     def different(self) -> list[int]:
         """The keys that are not 0, each once."""
-        keys = dict.fromkeys(self)
+        keys = dict.fromkeys((self.out, self.in_))
         return [key for key in keys if key]
 
 
@@ -68,12 +82,15 @@ def links(
 
     Raises PlanError, or SettingsError for a name that the kernel would not take.
     """
-    kind = _kind(event, settings)
+    kind, why_kind = _kind(event, settings)
+    local, why_local = _end("local", settings, event.me, kind.family)
+    remote, why_remote = _end("remote", settings, event.peer, kind.family)
+    mtu, why_mtu = _mtu(event, settings, ask)
     alias = f"vti-updown {event.connection}"
     link = Link(
         kind=kind.name,
-        local=_end(settings.local, event.me, kind.family),
-        remote=_end(settings.remote, event.peer, kind.family),
+        local=local,
+        remote=remote,
         name="",
         okey=0,
         ikey=0,
@@ -81,47 +98,54 @@ def links(
         device=settings.device or "",
         netns=settings.netns or "",
         master=settings.vrf or "",
-        mtu=_mtu(event, settings, ask),
+        mtu=mtu,
         multicast=settings.multicast,
         own_link_local=settings.link_local is not None,
         mtu_is_chosen=settings.mtu is not None,
     )
-    keyed = _keyed(link, event, settings)
-    return _named(keyed, event, settings, ask)
+    keyed, why_keyed = _keyed(link, event, settings)
+    reasons = [why_kind, *why_local, *why_remote, why_keyed, why_mtu]
+    for key in FURTHER_SETTINGS:
+        if getattr(settings, key):
+            reasons.append(Reason("", (key,)))
+    named = _named(keyed, event, settings, ask)
+    return [each.with_reasons(reasons) for each in named]
 
 
 def _keyed(
     link: Link,
     event: Event,
     settings: Settings,
-) -> list[Link]:
-    """The link with its keys.
+) -> tuple[list[Link], Reason]:
+    """The link with its keys, and where they are from.
 
     A kind that is known by its if_id has one link for each of the two.
     """
     if link.of_kind.keyed_by == "mark":
         marks = _marks(event, settings)
         keyed = link._replace(okey=marks.out, ikey=marks.in_)
-        return [keyed]
+        return [keyed], marks.reason
     if_ids = _if_ids(event, settings)
-    return [link._replace(if_id=if_id) for if_id in if_ids.different]
+    links = [link._replace(if_id=if_id) for if_id in if_ids.different]
+    return links, if_ids.reason
 
 
 # The kind
 
 
-def _kind(event: Event, settings: Settings) -> LinkKind:
-    """The kind that the CHILD_SA is fit for.
+def _kind(event: Event, settings: Settings) -> tuple[LinkKind, Reason]:
+    """The kind that the CHILD_SA is fit for, and why.
 
     An if_id comes before marks, which an XFRM interface leaves alone.
     """
     chosen = LINK_KINDS.get(settings.kind)
     if chosen is None:
         return _fitting_kind(event, settings)
+    why = Reason("", ("kind",))
     if chosen.keyed_by == "if_id":
         if_ids = _if_ids(event, settings)
         if if_ids.given:
-            return chosen
+            return chosen, why
         what = f"kind = {chosen.name}, but the CHILD_SA has no if_id"
         raise PlanError(what, "add if_id_in and if_id_out to it")
     end = _marked_end(event, settings)
@@ -129,16 +153,22 @@ def _kind(event: Event, settings: Settings) -> LinkKind:
         is_version = f"is an IPv{end.version} endpoint"
         what = f"kind = {settings.kind}, but {end} {is_version}"
         raise PlanError(what, "leave kind out")
-    return chosen
+    return chosen, why
 
 
-def _fitting_kind(event: Event, settings: Settings) -> LinkKind:
-    """The kind for what the CHILD_SA has."""
+def _fitting_kind(event: Event, settings: Settings) -> tuple[LinkKind, Reason]:
+    """The kind for what the CHILD_SA has, and why."""
     if_ids = _if_ids(event, settings)
     if if_ids.given:
-        return _first_kind("if_id", None)
+        return _first_kind("if_id", None), BY_IF_ID
     end = _marked_end(event, settings)
-    return _first_kind("mark", end.version)
+    kind = _first_kind("mark", end.version)
+    why = Reason(
+        "with a mark and IPv{} endpoints it is a {}",
+        settings=("kind",),
+        values=(end.version, kind.name),
+    )
+    return kind, why
 
 
 def _marked_end(event: Event, settings: Settings) -> IPAddress:
@@ -151,7 +181,7 @@ def _marked_end(event: Event, settings: Settings) -> IPAddress:
         raise _without_keys(settings)
     end = event.me or event.peer
     if end is None:
-        raise PlanError("a VTI has endpoints", "add local and remote to the settings")
+        raise PlanError("the endpoints of the VTI are not known", NAME_ENDPOINTS)
     return end
 
 
@@ -201,17 +231,18 @@ def _if_ids(event: Event, settings: Settings) -> _Keys:
     inbound = event.if_id_in or 0
     if not outbound and not inbound:
         inbound, outbound = settings.if_id or (0, 0)
-    return _Keys(outbound, inbound)
+        return _Keys(outbound, inbound, IF_IDS_CHOSEN)
+    return _Keys(outbound, inbound, IF_IDS_TOLD)
 
 
 def _marks(event: Event, settings: Settings) -> _Keys:
     """The marks of the CHILD_SA, else those of the settings."""
     if event.mark_out is None and event.mark_in is None:
         inbound, outbound = settings.mark or (0, 0)
-        return _Keys(outbound, inbound)
+        return _Keys(outbound, inbound, MARKS_CHOSEN)
     outbound = _value_of(event.mark_out)
     inbound = _value_of(event.mark_in)
-    return _Keys(outbound, inbound)
+    return _Keys(outbound, inbound, MARKS_TOLD)
 
 
 def _value_of(mark: Mark | None) -> int:
@@ -224,27 +255,37 @@ def _value_of(mark: Mark | None) -> int:
 
 
 def _end(
-    chosen: IPAddress | None,
+    side: str,
+    settings: Settings,
     told: IPAddress | None,
     family: int | None,
-) -> IPAddress | None:
-    """An endpoint, for a kind of link that has them. What the settings say comes first."""
+) -> tuple[IPAddress | None, list[Reason]]:
+    """An endpoint, for a kind of link that has them. What the settings say comes first.
+
+    `side` is the setting's key, local or remote.
+    """
     if family is None:
-        return None
-    end = chosen
+        return None, []
+    end: IPAddress | None = getattr(settings, side)
+    why = Reason("", (side,))
     if end is None:
         end = told
+        why = Reason("the IKE_SA's endpoint {}", (side,), (told,))
     if end is None:
-        raise PlanError("a VTI has two endpoints", "add local and remote to the settings")
+        raise PlanError("one of the two endpoints of the VTI is not known", NAME_ENDPOINTS)
     if end.is_unspecified:
-        return ip_address(ANY_ADDRESS[family])
+        return ip_address(ANY_ADDRESS[family]), [why]
     if end.version != family:
         what = f"{end} is no IPv{family} address, as the other endpoint is"
         raise PlanError(what, "correct local or remote")
-    return end
+    return end, [why]
 
 
-def _mtu(event: Event, settings: Settings, ask: Questions) -> int:
+def _mtu(
+    event: Event,
+    settings: Settings,
+    ask: Questions,
+) -> tuple[int, Reason]:
     """The MTU in bytes. 0 if the path is not known, so that the kernel chooses."""
     mtu = settings.mtu
     if mtu is None:
@@ -252,18 +293,28 @@ def _mtu(event: Event, settings: Settings, ask: Questions) -> int:
     if event.family == 6 and mtu < IPV6_MIN_MTU:
         what = f"mtu = {mtu} is too small for IPv6"
         raise PlanError(what, f"make it {IPV6_MIN_MTU} or more")
-    return mtu
+    return mtu, Reason("", ("mtu",))
 
 
-def _path_mtu(event: Event, settings: Settings, ask: Questions) -> int:
+def _path_mtu(
+    event: Event,
+    settings: Settings,
+    ask: Questions,
+) -> tuple[int, Reason]:
     """The MTU for the path to the peer, as it is now. 0 if it is not known."""
     packet = outer_packet(event, settings)
     if packet is None:
-        return 0
+        return 0, PEER_UNKNOWN
     path = ask.path_mtu(packet)
     if path is None:
-        return 0
-    return inner_mtu(path, packet.destination.version)
+        return 0, Reason("nothing leads to {}, so the kernel chooses", ("mtu",), (event.peer,))
+    mtu = inner_mtu(path, packet.destination.version)
+    why = Reason(
+        "a path of {} bytes to {} leaves {} beside ESP",
+        settings=("mtu",),
+        values=(path, event.peer, mtu),
+    )
+    return mtu, why
 
 
 def outer_packet(event: Event, settings: Settings) -> OuterPacket | None:
@@ -274,7 +325,13 @@ def outer_packet(event: Event, settings: Settings) -> OuterPacket | None:
     source = event.me
     if source is not None and (source.is_unspecified or source.version != peer.version):
         source = None
-    return OuterPacket(peer, source, _mark_of_outer_packets(event, settings))
+    _, nat_port = settings.ike_ports
+    return OuterPacket(
+        destination=peer,
+        source=source,
+        mark=_mark_of_outer_packets(event, settings),
+        port=nat_port,
+    )
 
 
 def _mark_of_outer_packets(event: Event, settings: Settings) -> int:
@@ -312,7 +369,7 @@ def _named(
         if chosen not in (None, given.name):
             note = f"the link is {given.name}, not {chosen}, for as long as it is up"
         with_name = link._replace(name=given.name)
-        named.append(NamedLink(with_name, note, given.moved))
+        named.append(NamedLink(with_name, note, given.moved, (given.reason,)))
     return named
 
 

@@ -1,6 +1,7 @@
 """How many bytes go through a tunnel: its MTU, and the greatest TCP segment."""
 
-from ..constants import IP_HEADER, IPV6_MIN_MTU, TCP_HEADER
+from ..constants import IP_HEADER, IPV6_MIN_MTU
+from ..objects.mss import sizes_within
 
 UDP_HEADER = 8
 """Of ESP in UDP (RFC 3948), which MOBIKE may begin at any time, without an event."""
@@ -38,7 +39,4 @@ def mss_of(chosen: int, mtu: int) -> tuple[int, int]:
         return chosen, chosen
     if not mtu:
         mtu = inner_mtu(ETHERNET_MTU, 6)
-    room = mtu - TCP_HEADER
-    ipv4 = room - IP_HEADER[4]
-    ipv6 = room - IP_HEADER[6]
-    return ipv4, ipv6
+    return sizes_within(mtu)

@@ -10,7 +10,7 @@ from ..event import Event
 from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
-from ..objects.mss import CHOSEN, FROM_CHOSEN_MTU, FROM_PATH, MssClamp
+from ..objects.mss import MssClamp
 from ..objects.object import Object
 from ..objects.route import Route
 from ..objects.rule import Rule
@@ -20,10 +20,24 @@ from ..settings.table import Settings
 from . import automatic, routes
 from . import link as link_wishes
 from .mtu import mss_of
-from .questions import PlanError, Questions
+from .questions import PlanError, Questions, Reason, Reasons
 
 RP_FILTER_LOOSE = 2
 """Any route back will do (ip-sysctl.rst). The greater of this and `all` holds."""
+
+POLICY_FOUND = Reason("its packets have passed a policy already, and are not to meet one again")
+SYSCTL_CHOSEN = Reason("", ("sysctl",))
+ASYMMETRIC = Reason("packets come in by this link, and the way back is by the other")
+GIVEN_BY_PEER = Reason("a virtual IP that the peer gave", ("address",))
+ADDRESS_CHOSEN = Reason("", ("address",))
+LINK_LOCAL_CHOSEN = Reason("", ("link_local",))
+SOURCE_OF_ROUTE = Reason("routes of ours have it as their source, so it stays as long")
+NO_SOURCE = "this host has no address within the local selector {}"
+STANDS = Reason("it stands while no CHILD_SA does", ("when_down",))
+BLOCKS = Reason("no packet goes another way while the route is not there", ("when_down",))
+MSS_CHOSEN = Reason("", ("mss",))
+MSS_OF_MTU = Reason("it follows the link's MTU", ("mss", "mtu"))
+MSS_OF_PATH = Reason("it follows the link's MTU, which the path allows", ("mss",))
 
 IPs = list[IPAddress]
 Ways = list[routes.Way]
@@ -37,8 +51,20 @@ class Plan(NamedTuple):
     """What is wished for even while no CHILD_SA is up."""
     notes: tuple[str, ...]
     """What the user may miss, and what to write to have it."""
+    reasons: Reasons
+    """Why each of these is wished for."""
     moved: tuple[tuple[Link, Link], ...] = ()
     """Links that have other endpoints from now on: before and after."""
+
+
+NOTHING = Plan((), (), (), Reasons())
+
+
+class Source(NamedTuple):
+    """The preferred source of routes, and why it is this one."""
+
+    ip: IPAddress
+    reason: Reason
 
 
 class _Parts(NamedTuple):
@@ -74,34 +100,35 @@ def plan(
     Raises PlanError, or SettingsError for a name that the kernel would not take.
     """
     settings = _in_one_namespace(settings, ask)
+    reasons = Reasons()
     named = link_wishes.links(event, settings, ask)
-    links = [each.link for each in named]
+    links = [reasons.of(each.link, *each.reasons) for each in named]
     link, *_ = links
     virtual_ips = _virtual_ips(event, settings, ask)
-    addresses = _addresses(link, event, settings, virtual_ips)
-    ways, route_notes = routes.ways(event, settings, ask)
+    addresses = _addresses(link, event, settings, virtual_ips, reasons)
+    ways, route_notes = routes.ways(event, settings, ask, reasons)
     source = None
     if ways:
-        source = _source(link, event, settings, ask, virtual_ips)
-    if source is not None and source not in virtual_ips:
-        ours = ask.our_address(link.key, source)
+        source = _source(link, event, ask, virtual_ips, reasons)
+    if source is not None and source.ip not in virtual_ips:
+        ours = ask.our_address(link.key, source.ip)
         if ours is not None:
-            addresses.append(ours)  # A route of ours hangs on it, so it stays as long as the route.
+            addresses.append(reasons.of(ours, SOURCE_OF_ROUTE))
     parts = _Parts(
         links=links,
-        sysctls=_sysctls(links, event, settings),
+        sysctls=_sysctls(links, event, settings, reasons),
         addresses=addresses,
-        routes=_routes(link, ways, source),
-        rules=routes.rules(ways, event, settings),
-        clamps=_clamps(links, settings),
+        routes=_routes(link, ways, source, reasons),
+        rules=routes.rules(ways, event, settings, reasons),
+        clamps=_clamps(links, settings, reasons),
     )
-    name_notes = [each.note for each in named if each.note]
-    standing = _standing(parts, ways, virtual_ips, settings)
+    standing = _standing(parts, ways, virtual_ips, settings, reasons)
     return Plan(
-        wishes=(*parts.all(), *routes.aside(event, settings)),
+        wishes=(*parts.all(), *routes.aside(event, settings, reasons)),
         standing=tuple(standing),
-        notes=(*name_notes, *route_notes),
+        notes=(*_notes(named), *route_notes),
         moved=tuple(_moved(named)),
+        reasons=reasons,
     )
 
 
@@ -117,32 +144,52 @@ def blocking(
     event: Event,
     settings: Settings,
     ask: Questions,
-) -> tuple[Object, ...]:
+) -> Plan:
     """What keeps packets from going another way, as far as settings and event tell it.
 
-    There may be no plan otherwise. Raises PlanError if it cannot be known.
+    It is a plan that wishes for nothing else. Raises PlanError if it cannot be known.
     """
     settings = _in_one_namespace(settings, ask)
-    ways, _ = routes.ways(event, settings, ask)
-    rules = routes.rules(ways, event, settings)
-    return tuple(_blocking(ways, rules, settings.netns or ""))
+    reasons = Reasons()
+    ways, _ = routes.ways(event, settings, ask, reasons)
+    rules = routes.rules(ways, event, settings, reasons)
+    standing = _blocking(ways, rules, settings.netns or "", reasons)
+    return Plan((), tuple(standing), (), reasons=reasons)
+
+
+def _notes(named: list[link_wishes.NamedLink]) -> list[str]:
+    return [each.note for each in named if each.note]
 
 
 def _moved(named: list[link_wishes.NamedLink]) -> list[tuple[Link, Link]]:
     """Our links that are to be changed into these: before and after."""
     moved = []
-    for link, _, old in named:
-        if old is not None:
-            moved.append((old, link))
+    for each in named:
+        if each.moved is not None:
+            moved.append((each.moved, each.link))
     return moved
 
 
 def _routes(
     link: Link,
     ways: Ways,
-    source: IPAddress | None,
+    source: Source | None,
+    reasons: Reasons,
 ) -> list[Route]:
-    return [way.through(link.key, source, link.netns) for way in ways]
+    ip = None
+    why_source: list[Reason] = []
+    if source is not None:
+        ip = source.ip
+        why_source = [source.reason]
+    found = []
+    for way in ways:
+        route = way.through(link.key, ip, link.netns)
+        found.append(route)
+        if way.source is None:
+            reasons.of(route, *way.reasons, *why_source)
+        else:
+            reasons.of(route, *way.reasons)
+    return found
 
 
 # Addresses
@@ -177,38 +224,53 @@ def _addresses(
     event: Event,
     settings: Settings,
     virtual_ips: IPs,
+    reasons: Reasons,
 ) -> list[Address]:
     """The virtual IPs, and the addresses of the settings in the event's family."""
-    inner = [InnerAddress(ip_interface(ip)) for ip in virtual_ips]
+    inner = [(InnerAddress(ip_interface(ip)), GIVEN_BY_PEER) for ip in virtual_ips]
     for each in settings.address or ():
         if each.address.version == event.family:
-            inner.append(each)
+            inner.append((each, ADDRESS_CHOSEN))
+        else:
+            reasons.leave_out(each.address, routes.OTHER_FAMILY)
     if settings.link_local is not None:
         own = InnerAddress(settings.link_local)
-        inner.append(own)
-    return [Address(link.key, each.address, each.peer) for each in inner]
+        inner.append((own, LINK_LOCAL_CHOSEN))
+    addresses = []
+    for each, reason in inner:
+        address = Address(link.key, each.address, each.peer)
+        addresses.append(reasons.of(address, reason))
+    return addresses
 
 
 def _source(
     link: Link,
     event: Event,
-    settings: Settings,
     ask: Questions,
     virtual_ips: IPs,
-) -> IPAddress | None:
+    reasons: Reasons,
+) -> Source | None:
     """The preferred source of the routes.
 
     It is the virtual IP, else an address of this host within the local selector.
     """
     if virtual_ips:
         first, *_ = virtual_ips
-        return first
-    if settings.vrf or settings.netns:
+        return Source(first, Reason("the virtual IP {} is its source", (), (first,)))
+    if link.master or link.netns:
         return None
     local = event.my_selector.network
     if local.prefixlen == 0:
         return None
-    return ask.source(link.key, local)
+    ip = ask.source(link.key, local)
+    if ip is None:
+        reasons.leave_out("a source of the routes", Reason(NO_SOURCE, (), (local,)))
+        return None
+    why = Reason(
+        "its source {} is this host's address within the local selector {}",
+        values=(ip, local),
+    )
+    return Source(ip, why)
 
 
 # What stands while no CHILD_SA is up
@@ -219,12 +281,14 @@ def _standing(
     ways: Ways,
     virtual_ips: IPs,
     settings: Settings,
+    reasons: Reasons,
 ) -> list[Object]:
     if settings.when_down == "block":
         link, *_ = parts.links
-        return _blocking(ways, parts.rules, link.netns)
+        return _blocking(ways, parts.rules, link.netns, reasons)
     if settings.when_down == "keep":
-        return _lasting(parts, virtual_ips)
+        lasting = _lasting(parts, virtual_ips)
+        return [reasons.of(each, STANDS) for each in lasting]
     return []
 
 
@@ -232,11 +296,15 @@ def _blocking(
     ways: Ways,
     rules: list[Rule],
     netns: str,
+    reasons: Reasons,
 ) -> list[Object]:
     """What keeps packets from going another way."""
-    blocked = [way.blocked(netns) for way in ways]
+    blocked = []
+    for way in ways:
+        route = way.blocked(netns)
+        blocked.append(reasons.of(route, BLOCKS, *way.reasons))
     different = dict.fromkeys(blocked)
-    return [*different, *rules]
+    return [*different, *(reasons.of(rule, STANDS) for rule in rules)]
 
 
 def _lasting(parts: _Parts, virtual_ips: IPs) -> list[Object]:
@@ -267,49 +335,52 @@ def _sysctls(
     links: list[Link],
     event: Event,
     settings: Settings,
+    reasons: Reasons,
 ) -> list[Sysctl]:
     """The sysctls of each link.
 
     The settings may say otherwise of disable_policy and rp_filter.
     """
-    wished: dict[str, Sysctl] = {}
+    wished: dict[str, tuple[Sysctl, Reason]] = {}
     own_family = f"ipv{event.family}"
     for link in links:
         own = Sysctl(link.key, own_family, DISABLE_POLICY, 1)
-        wished[own.key] = own
+        wished[own.key] = own, POLICY_FOUND
         for family, name, value in settings.sysctl:
             chosen = Sysctl(link.key, family, name, value, is_chosen=True)
-            wished[chosen.key] = chosen
+            wished[chosen.key] = chosen, SYSCTL_CHOSEN
     _, *inbound = links
     for link in inbound:
-        # Packets come in by it, and the way back is by the other.
         loose = Sysctl(link.key, "ipv4", "rp_filter", RP_FILTER_LOOSE)
-        wished.setdefault(loose.key, loose)
-    return list(wished.values())
+        wished.setdefault(loose.key, (loose, ASYMMETRIC))
+    return [reasons.of(sysctl, reason) for sysctl, reason in wished.values()]
 
 
-def _clamps(links: list[Link], settings: Settings) -> list[MssClamp]:
+def _clamps(
+    links: list[Link],
+    settings: Settings,
+    reasons: Reasons,
+) -> list[MssClamp]:
     if settings.mss is None:
         return []
     clamps = []
     for link in links:
         ipv4, ipv6 = mss_of(settings.mss, link.mtu)
+        reason = _why_clamped(settings, link)
         clamp = MssClamp(
             link.key,
             link.name,
             ipv4,
             ipv6,
             link.netns,
-            _firmness(settings, link),
+            is_chosen=bool(settings.mss),
         )
-        clamps.append(clamp)
+        clamps.append(reasons.of(clamp, reason))
     return clamps
 
 
-def _firmness(settings: Settings, link: Link) -> int:
+def _why_clamped(settings: Settings, link: Link) -> Reason:
     """What the sizes of a clamp come from."""
     if settings.mss:
-        return CHOSEN
-    if link.mtu_is_chosen:
-        return FROM_CHOSEN_MTU
-    return FROM_PATH
+        return MSS_CHOSEN
+    return MSS_OF_MTU if link.mtu_is_chosen else MSS_OF_PATH

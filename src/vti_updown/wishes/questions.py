@@ -1,12 +1,17 @@
-"""What a plan asks of the kernel and the records, and how it says no. It knows neither of them."""
+"""What a plan asks of the kernel and the records, and how it says why and no.
+
+It knows neither of them.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import TypeVar
 
 from ..addresses import IPAddress, IPNetwork
 from ..named_tuple import NamedTuple
 from ..objects.address import Address
 from ..objects.link import Link
+from ..objects.object import Object
 from ..objects.route import HostRoutes, OuterPacket, Route
 from ..text import Refusal
 
@@ -15,10 +20,51 @@ class PlanError(Refusal):
     """An event that cannot have a tunnel: nothing of it is set up."""
 
 
+class Reason(NamedTuple):
+    """Why something is wished for, or is not. Only `explain` makes a text of it."""
+
+    rule: str
+    """A rule in words, with `{}` for each of the values. It is empty if the settings say it all."""
+    settings: tuple[str, ...] = ()
+    """The keys of the settings that it goes by."""
+    values: tuple[object, ...] = ()
+
+
+Wish = TypeVar("Wish", bound=Object)
+
+
+class Reasons:
+    """Why a plan wishes for each of its objects, kept as the plan finds it."""
+
+    def __init__(self) -> None:
+        self._given: list[tuple[Object, tuple[Reason, ...]]] = []
+        self.left_out: list[tuple[object, Reason]] = []
+        """What the settings have and the plan does not wish for, and why."""
+
+    def of(self, wish: Wish, *reasons: Reason) -> Wish:
+        """Keeps the reasons of a wish, beside those that it has already. Returns the wish."""
+        self._given.append((wish, reasons))
+        return wish
+
+    def leave_out(self, what: object, reason: Reason) -> None:
+        """Keeps why something of the settings is not wished for."""
+        self.left_out.append((what, reason))
+
+    def by_key(self) -> dict[str, list[Reason]]:
+        """All reasons for each key, each reason once."""
+        by_key: dict[str, list[Reason]] = {}
+        for wish, reasons in self._given:
+            known = by_key.setdefault(wish.key, [])
+            known += [reason for reason in reasons if reason not in known]
+        return by_key
+
+
 class LinkName(NamedTuple):
     """The name that a link shall have."""
 
     name: str
+    reason: Reason
+    """Why it is this one."""
     moved: Link | None = None
     """Our link that has this name with other endpoints, and is to be changed into this one."""
 

@@ -19,7 +19,7 @@ from ..settings.table import Settings
 from . import automatic
 from .automatic import is_in
 from .link import outer_packet
-from .questions import PlanError, Questions
+from .questions import PlanError, Questions, Reason, Reasons
 
 FULL_METRIC = 1 << 31
 """What is added to a full tunnel's metric, so that charon takes the uplink's route to the peer.
@@ -35,6 +35,23 @@ BEHIND = 4
 """How far behind the first rule of full tunnels the user's own rules begin."""
 
 
+LISTED = Reason("", ("routes",))
+OTHER_FAMILY = Reason("this event is of the other family, which has an event of its own")
+METRIC_CHOSEN = Reason("the route has none of its own", ("metric",))
+TABLE_CHOSEN = Reason("the route has none of its own", ("table",))
+OF_VRF = Reason("the route is in the VRF's table", ("vrf",))
+FULL_FORWARDED = Reason("a full tunnel's table for what this host forwards", ("full_table",))
+FULL_OWN = Reason("a full tunnel's table for what this host sends itself", ("full_table",))
+OUTER_ESP = Reason("beside a full tunnel, ESP goes its own way", ("full_priority",))
+OUTER_MARKED = Reason("beside a full tunnel, what charon sends goes its own way", ("ike_mark",))
+OUTER_PORT = Reason("beside a full tunnel, what charon sends goes its own way", ("ike_ports",))
+NEARER = Reason("beside a full tunnel, what the main table knows better goes there")
+OWN_PACKETS = Reason("what else this host sends goes into the full tunnel", ("full_table",))
+FORWARDED = Reason("what this host forwards goes into the full tunnel", ("full_table",))
+BEHIND_RULES = Reason("what stays outside the full tunnel goes on from here")
+ASIDE = Reason("a full tunnel of any connection would swallow this peer's ESP, too")
+
+
 class Way(NamedTuple):
     """A network to route through the tunnel."""
 
@@ -44,6 +61,11 @@ class Way(NamedTuple):
     source: IPAddress | None
     is_full: bool = False
     """Whether it is a full tunnel, which needs rules."""
+    reasons: tuple[Reason, ...] = ()
+
+    def because(self, *more: Reason) -> "Way":
+        """With these reasons before those that it has."""
+        return self._replace(reasons=(*more, *self.reasons))
 
     def through(self, link_key: str, source: IPAddress | None, netns: str) -> Route:
         own_source = self.source or source
@@ -79,6 +101,7 @@ def ways(
     event: Event,
     settings: Settings,
     ask: Questions,
+    reasons: Reasons,
 ) -> WaysAndNotes:
     """The networks to route.
 
@@ -92,8 +115,10 @@ def ways(
     notes: list[str] = []
     for route in settings.routes:
         if route.network.version != event.family:
+            reasons.leave_out(route.network, OTHER_FAMILY)
             continue
-        for way in _ways_of(route, event, settings, ask):
+        for found in _ways_of(route, event, settings, ask):
+            way = found.because(LISTED)
             place = (way.network, way.table, way.metric)
             different.setdefault(place, way)
         notes += _notes_of(route, event, settings, ask)
@@ -104,6 +129,7 @@ def rules(
     found: list[Way],
     event: Event,
     settings: Settings,
+    reasons: Reasons,
 ) -> list[Rule]:
     """The rules of the full tunnels among these.
 
@@ -124,17 +150,15 @@ def rules(
     family = event.family
     first = settings.full_priority
     behind = first + BEHIND
-    outer = _rules_of_outer_packets(family, behind, settings)
-    nearer = Rule(
-        family,
-        first + 2,
-        FR_ACT_TO_TBL,
-        RT_TABLE_MAIN,
-        suppress=0,
-    )
+    outer = _rules_of_outer_packets(family, behind, settings, reasons)
+    nearer = Rule(family, first + 2, FR_ACT_TO_TBL, RT_TABLE_MAIN, suppress=0)
     own = _rule_of_own_packets(family, settings)
     forwarded = own._replace(target=settings.full_table, own=False)
     target = Rule(family, behind, FR_ACT_NOP)
+    reasons.of(nearer, NEARER)
+    reasons.of(own, OWN_PACKETS)
+    reasons.of(forwarded, FORWARDED)
+    reasons.of(target, BEHIND_RULES)
     return [*outer, nearer, own, forwarded, target]
 
 
@@ -142,6 +166,7 @@ def _rules_of_outer_packets(
     family: int,
     behind: int,
     settings: Settings,
+    reasons: Reasons,
 ) -> list[Rule]:
     """ESP, and what charon sends: by its mark if it has one, else by its ports."""
     own = Rule(
@@ -152,12 +177,14 @@ def _rules_of_outer_packets(
         own=True,
     )
     esp = own._replace(protocol=IPPROTO_ESP)
+    reasons.of(esp, OUTER_ESP)
     if settings.ike_mark is not None:
-        return [esp, own._replace(mark=settings.ike_mark)]
+        marked = own._replace(mark=settings.ike_mark)
+        return [esp, reasons.of(marked, OUTER_MARKED)]
     of_ike = []
     for port in dict.fromkeys(settings.ike_ports):
         rule = own._replace(protocol=IPPROTO_UDP, port=port)
-        of_ike.append(rule)
+        of_ike.append(reasons.of(rule, OUTER_PORT))
     return [esp, *of_ike]
 
 
@@ -172,7 +199,11 @@ def _rule_of_own_packets(family: int, settings: Settings) -> Rule:
     )
 
 
-def aside(event: Event, settings: Settings) -> list[Route]:
+def aside(
+    event: Event,
+    settings: Settings,
+    reasons: Reasons,
+) -> list[Route]:
     """What keeps this host's own packets to the peer out of every full tunnel, while there is one.
 
     The peers of all tunnels have such a route, since a full tunnel would swallow their ESP, too.
@@ -181,17 +212,16 @@ def aside(event: Event, settings: Settings) -> list[Route]:
     if peer is None or peer.is_unspecified:
         return []
     rule = _rule_of_own_packets(peer.version, settings)
-    return [
-        Route(
-            destination=ip_network(peer),
-            table=rule.target,
-            metric=0,
-            link_key=NO_LINK,
-            source=None,
-            throws=True,
-            only_with=rule.key,
-        )
-    ]
+    route = Route(
+        destination=ip_network(peer),
+        table=rule.target,
+        metric=0,
+        link_key=NO_LINK,
+        source=None,
+        throws=True,
+        only_with=rule.key,
+    )
+    return [reasons.of(route, ASIDE)]
 
 
 def _ways_of(
@@ -202,17 +232,19 @@ def _ways_of(
 ) -> list[Way]:
     """The routes that one network needs. Raises PlanError if it would send a tunnel into itself."""
     net = route.network
-    metric = _metric(route, settings)
+    metric, why_metric = _metric(route, settings)
     if settings.vrf or settings.netns:
         # The outer packets are routed elsewhere, so nothing of this can catch them.
-        table = _table_elsewhere(route, settings, ask)
-        return [Way(net, table, metric, route.source)]
+        table, why_table = _table_elsewhere(route, settings, ask)
+        way = Way(net, table, metric, route.source)
+        return [way.because(*why_metric, *why_table)]
     chosen = route.table or settings.table
     if chosen == RT_TABLE_MAIN and is_in(event.peer, net):
         what = f"{net} in the main table would send the peer's own packets into the tunnel"
         raise PlanError(what, "leave table out")
     if chosen or not _is_full(net, event):
-        return [Way(net, chosen or RT_TABLE_MAIN, metric, route.source)]
+        way = Way(net, chosen or RT_TABLE_MAIN, metric, route.source)
+        return [way.because(*why_metric, *_why_table(route, settings))]
     return _full(route, metric, event, settings)
 
 
@@ -240,7 +272,8 @@ def _full(
         source=route.source,
         is_full=True,
     )
-    return [forwarded, forwarded._replace(table=settings.full_table + 1)]
+    own = forwarded._replace(table=settings.full_table + 1)
+    return [forwarded.because(FULL_FORWARDED), own.because(FULL_OWN)]
 
 
 def _notes_of(
@@ -265,26 +298,38 @@ def _notes_of(
     return []
 
 
-def _metric(route: ConfiguredRoute, settings: Settings) -> int:
-    """The metric of a route. 0 if it is the kernel's default anyway."""
+def _metric(route: ConfiguredRoute, settings: Settings) -> tuple[int, list[Reason]]:
+    """The metric of a route, and why. 0 if it is the kernel's default anyway."""
     metric = route.metric
+    why = []
     if metric is None:
         metric = settings.metric
-    if metric == DEFAULT_METRIC[route.network.version]:
-        return 0
-    return metric
+        why = [METRIC_CHOSEN]
+    if metric in (0, DEFAULT_METRIC[route.network.version]):
+        return 0, []
+    return metric, why
 
 
 def _table_elsewhere(
     route: ConfiguredRoute,
     settings: Settings,
     ask: Questions,
-) -> int:
-    """The table of a route in a VRF, or in another namespace."""
+) -> tuple[int, list[Reason]]:
+    """The table of a route in a VRF, or in another namespace, and why."""
     table = settings.table
+    why = _why_table(route, settings)
     if settings.vrf:
         table = ask.vrf_table(settings.vrf)
-    return route.table or table or RT_TABLE_MAIN
+        why = [OF_VRF]
+    if route.table:
+        return route.table, []
+    return table or RT_TABLE_MAIN, why
+
+
+def _why_table(route: ConfiguredRoute, settings: Settings) -> list[Reason]:
+    if route.table or not settings.table:
+        return []
+    return [TABLE_CHOSEN]
 
 
 def _is_full(net: IPNetwork, event: Event) -> bool:
@@ -311,4 +356,5 @@ def _selected(
     unrouted = automatic.beside_the_hosts(wished, settings, ask)
     if unrouted is not None:
         return [], [unrouted.note(net)]
-    return [way], []
+    why = Reason("the peer's traffic selector {}", ("routes",), (net,))
+    return [way.because(why)], []
