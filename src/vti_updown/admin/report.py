@@ -3,6 +3,7 @@
 import glob
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -10,30 +11,36 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 
-from .. import __version__
+from .. import __version__, processes
 from ..named_tuple import NamedTuple
-from ..output import error_lines
 from ..settings.choose import chosen_file
 from ..settings.table import FlagWords
 from ..text import Refusal, shown
+from ..vici import charons
 from .charon_files import IPSEC_CONF, SWANCTL_CONF
 from .check_config import check
+from .history import history, recorded
 from .outcome import Outcome
 from .screen import amount, counted
 from .secrets import Cleaned, cleaned
-from .status import details, status
+from .status import Screens, screens
 
 SECONDS = 20
 """How long a program may take."""
 SECTION_CHARACTERS = 1 << 22
 """More of a section is left out: a host may have a million routes."""
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-STRONGSWAN_CONFS = (
+CONFIGURATION = (
+    SWANCTL_CONF,
+    "/etc/swanctl/conf.d/*.conf",
+    IPSEC_CONF,
+    "/etc/ipsec.d/*.conf",
+    "/var/lib/strongswan/ipsec.conf.inc",
     "/etc/strongswan.conf",
     "/etc/strongswan.d/*.conf",
     "/etc/strongswan.d/charon/*.conf",
 )
-SWANCTL_CONFS = (SWANCTL_CONF, "/etc/swanctl/conf.d/*.conf")
+"""charon's own files, as strongSwan's and Debian's defaults have them."""
 PACKAGES = ("pyroute2", "click")
 SYSCTLS = ("ip_forward", "conf/*/rp_filter", "conf/*/forwarding", "conf/*/disable_policy")
 COMMANDS = (
@@ -69,7 +76,7 @@ class Written(NamedTuple):
 
 
 def report(paths: Sequence[str], flags: FlagWords) -> Outcome:
-    """Writes the file, and says what is in it.
+    """Writes the file, and says what is in it. A dry run says what would be.
 
     Raises Refusal if it cannot be written, or is there already.
     """
@@ -86,9 +93,16 @@ def report(paths: Sequence[str], flags: FlagWords) -> Outcome:
 
 
 def _default_path() -> str:
+    """A name that tells the host and the time, and that no file has yet."""
     now = time.strftime("%Y%m%d-%H%M%S")
-    host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
-    return f"vti-updown-report-{host}-{now}.txt"
+    host = re.sub(r"\W", "-", socket.gethostname())
+    stem = f"vti-updown-report-{host}-{now}"
+    path = f"{stem}.txt"
+    number = 1
+    while os.path.lexists(path):
+        number += 1
+        path = f"{stem}-{number}.txt"
+    return path
 
 
 def _write(path: str, text: str) -> None:
@@ -148,12 +162,14 @@ def _sections(flags: FlagWords) -> list[Section]:
     sections = [
         Section("versions", _versions),
         Section("vti-updown status", reader.status),
-        Section("vti-updown status, every tunnel", reader.every_tunnel),
+        Section("vti-updown status, every tunnel", reader.details),
+        Section("vti-updown history", reader.history),
         Section("vti-updown check-config", reader.check_config),
         Section(reader.file.path, _file),
     ]
-    for pattern in (*SWANCTL_CONFS, IPSEC_CONF, *STRONGSWAN_CONFS):
-        sections += [Section(path, _file) for path in _files(pattern)]
+    for root in _roots():
+        for pattern in CONFIGURATION:
+            sections += [Section(path, _file) for path in _files(root, pattern)]
     sections.append(Section("sysctls", _sysctls))
     sections += [Section(path, _file) for path in COUNTERS]
     sections += [Section(command, _output) for command in COMMANDS]
@@ -165,23 +181,38 @@ class _Reader:
 
     def __init__(self, flags: FlagWords) -> None:
         self._flags = flags
+        self._screens: Screens | None = None
         self.file = chosen_file(flags)
 
     def status(self, _title: str) -> str:
-        return _text_of(status((), self._flags))
+        return "\n".join(self._look().overview)
 
-    def every_tunnel(self, _title: str) -> str:
-        return _text_of(details(self._flags))
+    def details(self, _title: str) -> str:
+        return "\n".join(self._look().details)
+
+    def _look(self) -> Screens:
+        """There is one look at the host for both."""
+        if self._screens is None:
+            self._screens = screens(self._flags)
+        return self._screens
+
+    def history(self, _title: str) -> str:
+        names = {story.tunnel.connection for story in recorded()}
+        outcome = history(sorted(names), log_file=None, is_json=False)
+        return "\n".join(outcome.lines)
 
     def check_config(self, _title: str) -> str:
         return "\n".join(check(self.file).lines)
 
 
-def _text_of(outcome: Outcome) -> str:
-    lines = list(outcome.lines)
-    for error in outcome.errors:
-        lines += error_lines(error, {})
-    return "\n".join(lines)
+def _roots() -> list[str]:
+    """Our own root, and that of each charon that has another one, as in a container."""
+    own = processes.namespace_of("self", "mnt")
+    roots = [""]
+    for charon in charons.find().ours:
+        if processes.namespace_of(charon.pid, "mnt") != own:
+            roots.append(f"{processes.PROC}/{charon.pid}/root")
+    return roots
 
 
 def _versions(_title: str) -> str:
@@ -213,9 +244,9 @@ def _name_of_system() -> str:
         return "a system without os-release"
 
 
-def _files(pattern: str) -> list[str]:
-    """The files of a pattern, but for those that hold nothing but secrets."""
-    paths = sorted(glob.glob(pattern))
+def _files(root: str, pattern: str) -> list[str]:
+    """The files of a pattern below a root, but for those that hold nothing but secrets."""
+    paths = sorted(glob.glob(f"{root}{pattern}"))
     return [path for path in paths if "secret" not in os.path.basename(path)]
 
 
@@ -238,7 +269,7 @@ def _output(command: str) -> str:
     """What a command prints, and how it failed. One that is not there is no failure."""
     words = command.split()
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 (the commands are in the table above)
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -23,13 +23,17 @@ VALUE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
-BEARER = re.compile(r"(?P<before>\b(?:bearer|basic)[ \t]+)(?P<value>[\w.~+/=-]{6,})", re.IGNORECASE)
+BEARER = re.compile(
+    r"(?P<before>\b(?:bearer|basic)[ \t]+)(?P<value>[\w.~+/=-]{6,})",
+    re.IGNORECASE,
+)
 USER = re.compile(r"(?P<before>(?:^|\s)(?:-u|--user|-p|--password)[ \t=]+)(?P<value>[^\s]+)")
 USERINFO = re.compile(
     r"(?P<before>\b[a-z][a-z0-9+.-]*://)(?P<value>[^\s/@\"']+)(?=@)", re.IGNORECASE
 )
 OF_IPSEC_SECRETS = re.compile(
-    r"(?P<before>:[ \t]*(?:PSK|RSA|ECDSA|BLISS|PKCS8|P12|EAP|NTLM|XAUTH|PIN)\b[ \t]*)(?P<value>[^\n]+)"
+    r"(?P<before>:[ \t]*(?:PSK|RSA|ECDSA|BLISS|PKCS8|P12|EAP|NTLM|XAUTH|PIN)\b[ \t]*)"
+    r"(?P<value>[^\n]+)"
 )
 """What stands behind the selectors in ipsec.secrets(5)."""
 PEM = re.compile(
@@ -66,7 +70,7 @@ def _replaced(found: "re.Match[str]") -> str:
 
 def _without_sections(text: str) -> tuple[str, int]:
     """The text with nothing in its sections of secrets."""
-    parts = []
+    parts: list[str] = []
     place = 0
     count = 0
     while True:
