@@ -137,7 +137,7 @@ _vti_updown() {
         fi
         case ${words[number]} in
             --route|--name|--kind|--local|--remote|--device|--mark|--if-id|--address|--mtu|--mss|--metric|--table|--full-table|--full-priority|--ike-ports|--ike-mark|--vrf|--netns|--link-local|--sysctl|--when-down|--expect|--up|--down|--command-seconds|--log|--config|--settings|--event|--charon-log|--vici) flag=${words[number]} ;;
-            check-config|explain|flush|history|prepare|release|repair|status) [[ $command ]] || command=${words[number]} ;;
+            check-config|explain|flush|history|prepare|release|repair|report|status) [[ $command ]] || command=${words[number]} ;;
         esac
     done
     value=${words[-1]}
@@ -161,6 +161,7 @@ _vti_updown() {
         prepare) flags="--config --dry-run --version --help" ;;
         release) flags="--dry-run --version --help" ;;
         repair) flags="--dry-run --version --help" ;;
+        report) flags="--config --dry-run --version --help --vici" ;;
         status) flags="--config --dry-run --version --help --json --metrics --vici" ;;
     esac
     if [[ $value == -* ]]; then
@@ -169,11 +170,12 @@ _vti_updown() {
         return
     fi
     case $command in
-        "") _vti_updown_found check-config explain flush history prepare release repair status ;;
+        "") _vti_updown_found check-config explain flush history prepare release repair report status ;;
         explain) _vti_updown_names connections ;;
         history) _vti_updown_names connections ;;
         prepare) _vti_updown_names prepared ;;
         release) _vti_updown_names standing ;;
+        report) _vti_updown_files ;;
         status) _vti_updown_names connections ;;
     esac
 }

@@ -8,7 +8,7 @@ function __vti_updown_command
             set is_value 0
         else if contains -- $word --route --name --kind --local --remote --device --mark --if-id --address --mtu --mss --metric --table --full-table --full-priority --ike-ports --ike-mark --vrf --netns --link-local --sysctl --when-down --expect --up --down --command-seconds --log --config --settings --event --charon-log --vici
             set is_value 1
-        else if contains -- $word check-config explain flush history prepare release repair status
+        else if contains -- $word check-config explain flush history prepare release repair report status
             echo $word
             return
         end
@@ -78,11 +78,13 @@ complete -c vti-updown -f -n '__vti_updown_is ""' -a history -d 'Show what happe
 complete -c vti-updown -f -n '__vti_updown_is ""' -a prepare -d 'Set up what stays while a tunnel is down.'
 complete -c vti-updown -f -n '__vti_updown_is ""' -a release -d 'Take away what stays while a tunnel is down.'
 complete -c vti-updown -f -n '__vti_updown_is ""' -a repair -d 'Put back what somebody took away or changed.'
+complete -c vti-updown -f -n '__vti_updown_is ""' -a report -d 'Write a file about this host to send to somebody else.'
 complete -c vti-updown -f -n '__vti_updown_is ""' -a status -d 'Show every tunnel of this host, the worst first.'
 complete -c vti-updown -f -n '__vti_updown_is explain' -a '(__vti_updown_names connections)'
 complete -c vti-updown -f -n '__vti_updown_is history' -a '(__vti_updown_names connections)'
 complete -c vti-updown -f -n '__vti_updown_is prepare' -a '(__vti_updown_names prepared)'
 complete -c vti-updown -f -n '__vti_updown_is release' -a '(__vti_updown_names standing)'
+complete -c vti-updown -F -n '__vti_updown_is report'
 complete -c vti-updown -f -n '__vti_updown_is status' -a '(__vti_updown_names connections)'
 complete -c vti-updown -n '__vti_updown_is "" explain' -l route -x -a 'auto none' -d 'Network to route through the tunnel: NET[,metric=N][,table=N][,src=IP], auto or none.'
 complete -c vti-updown -n '__vti_updown_is "" explain' -l no-routes -f -d 'Make no route, as --route none.'
@@ -114,15 +116,15 @@ complete -c vti-updown -n '__vti_updown_is "" explain' -l down -x -d 'Command of
 complete -c vti-updown -n '__vti_updown_is "" explain' -l command-seconds -x -d 'How long an up or down command may take. Then it is killed.'
 complete -c vti-updown -n '__vti_updown_is "" explain' -l command-detach -f -a 'yes no' -d 'Do not wait for an up or down command. charon goes on, and syslog gets what fails.'
 complete -c vti-updown -n '__vti_updown_is "" explain' -l log -x -d 'What charon\'s log has of an event: lines, or commands, which it stood for, as well.'
-complete -c vti-updown -n '__vti_updown_is "" check-config explain prepare status' -l config -r -F -d 'The file of settings.'
+complete -c vti-updown -n '__vti_updown_is "" check-config explain prepare report status' -l config -r -F -d 'The file of settings.'
 complete -c vti-updown -n '__vti_updown_is "" explain' -l settings -x -a '(__vti_updown_names tables)' -d 'Take [connection.NAME] of the file of settings, whatever it matches.'
-complete -c vti-updown -n '__vti_updown_is "" check-config explain flush prepare release repair status' -l dry-run -f -d 'Print the ip and sysctl commands that the call stands for, and change nothing.'
-complete -c vti-updown -n '__vti_updown_is "" check-config explain flush history prepare release repair status' -l version -f -d 'Print the version.'
-complete -c vti-updown -n '__vti_updown_is "" check-config explain flush history prepare release repair status' -l help -f -d 'Print this help.'
+complete -c vti-updown -n '__vti_updown_is "" check-config explain flush prepare release repair report status' -l dry-run -f -d 'Print the ip and sysctl commands that the call stands for, and change nothing.'
+complete -c vti-updown -n '__vti_updown_is "" check-config explain flush history prepare release repair report status' -l version -f -d 'Print the version.'
+complete -c vti-updown -n '__vti_updown_is "" check-config explain flush history prepare release repair report status' -l help -f -d 'Print this help.'
 complete -c vti-updown -n '__vti_updown_is flush' -l stale -f -d 'Only what belongs to a charon that is gone, as after a crash.'
 complete -c vti-updown -n '__vti_updown_is flush' -l force -f -d 'Even while charon is running: its tunnels go.'
 complete -c vti-updown -n '__vti_updown_is explain' -l event -x -d 'A saved environment, one NAME=VALUE a line as env prints it; - is standard input.'
 complete -c vti-updown -n '__vti_updown_is explain history status' -l json -f -d 'Print JSON for programs.'
 complete -c vti-updown -n '__vti_updown_is history' -l charon-log -x -d 'Where charon logs to, if that is not the journal: a file of its own or of syslog.'
 complete -c vti-updown -n '__vti_updown_is status' -l metrics -f -d 'For Prometheus, in its text format.'
-complete -c vti-updown -n '__vti_updown_is status' -l vici -x -d 'Ask the charon that listens there, and no other.'
+complete -c vti-updown -n '__vti_updown_is report status' -l vici -x -d 'Ask the charon that listens there, and no other.'

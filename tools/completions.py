@@ -143,11 +143,13 @@ def _bash_values(tables: Tables) -> str:
 
 
 def _bash_words(tables: Tables) -> str:
-    lines = [
-        f"{command.name}) _vti_updown_names {command.completes} ;;"
-        for command in tables.commands
-        if command.argument
-    ]
+    lines = []
+    for command in tables.commands:
+        words = f"_vti_updown_names {command.completes}"
+        if command.completes == "files":
+            words = "_vti_updown_files"
+        if command.argument:
+            lines.append(f"{command.name}) {words} ;;")
     return indent("\n".join(lines), " " * 8)
 
 
@@ -351,7 +353,10 @@ def _zsh_command(command: "Command", tables: Tables) -> str:
     words = ""
     if command.argument:
         # A blank in front: _arguments then hands it no words of its own.
-        words = f"\n                '*:{command.argument}: _vti_updown_names {command.completes}'"
+        action = f" _vti_updown_names {command.completes}"
+        if command.completes == "files":
+            action = "_files"
+        words = f"\n                '*:{command.argument}:{action}'"
     flags = _zsh_flags(tables.heeded(command))
     specs = f"specs=(\n                '1: :'{words}\n{flags}\n            )"
     return f"        {command.name})\n            {specs}\n            ;;"
@@ -446,7 +451,9 @@ def _fish_commands(tables: Tables) -> list[str]:
             f"complete -c vti-updown -f -n '__vti_updown_is \"\"' -a {command.name} -d {summary}"
         )
     for command in tables.commands:
-        if command.argument:
+        if command.completes == "files":
+            lines.append(f"complete -c vti-updown -F -n '__vti_updown_is {command.name}'")
+        elif command.argument:
             words = f"'(__vti_updown_names {command.completes})'"
             lines.append(
                 f"complete -c vti-updown -f -n '__vti_updown_is {command.name}' -a {words}"

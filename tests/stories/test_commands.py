@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ ONE_CALL = {
     "check-config": ["check-config", "--config", FILE],
     "explain": ["explain", "--config", FILE, "--event", EVENT],
     "prepare": ["prepare", "--config", FILE],
+    "report": ["report", "report.txt"],
     "status": ["status", "--config", FILE],
 }
 """The words of a call, where that is not the name alone."""
@@ -85,9 +87,22 @@ def obeys_dry_run(story: Story, command: Command, place: str) -> None:
     before = story.left()
     foretold = story.command(*placed(call, ["--dry-run"], place))
     assert story.left() == before
+    if command.name == "report":
+        assert foretold.startswith("report.txt would have\n") and not os.path.exists("report.txt")
+        return
     assert story.command(*placed(call, ["--dry-run"], place)) == foretold, "the records changed"
     assert story.command(*call) == foretold
     assert story.left() != before or command.name in ("check-config", "explain", "status")
+
+
+def text_of_report() -> str:
+    """What stands in the file, which is taken away. Empty if there is none."""
+    file = Path("report.txt")
+    if not file.exists():
+        return ""
+    text = file.read_text()
+    file.unlink()
+    return text
 
 
 def obeys_config(story: Story, command: Command, place: str) -> None:
@@ -97,7 +112,10 @@ def obeys_config(story: Story, command: Command, place: str) -> None:
     if command.name == "explain":
         save_event({"CONNECTION": "other"})
         call += ["--event", EVENT]
+    if command.name == "report":
+        call = call_of(command)
     told = story.command(*placed(call, ["--config", "other.toml"], place))
+    told += text_of_report()
     known = {"prepare": "vti-updown other", "status": "down   other"}
     shown = known.get(command.name, "[connection.other]")
     assert shown in told
@@ -164,6 +182,7 @@ def obeys_vici(story: Story, command: Command, place: str) -> None:
     """The charon behind that socket is asked."""
     story.command(*placed(call_of(command), ["--vici", "/run/other.vici"], place))
     assert story.asked == ["/run/other.vici"]
+    text_of_report()
 
 
 def obeys_version(story: Story, command: Command, place: str) -> None:

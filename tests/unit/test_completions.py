@@ -121,15 +121,15 @@ def bash(tmp_path: Path, records: Path) -> Iterator[Bash]:
 
 IN_FILE = "--config=settings.toml"
 LINES = [
-    ("", "check-config explain flush history prepare release repair status"),
-    ("re", "release repair"),
+    ("", "check-config explain flush history prepare release repair report status"),
+    ("re", "release repair report"),
     ("--ki", "--kind"),
     ("--kind ", "--kind auto vti vti6 xfrm"),
     ("--kind vt", "--kind vti vti6"),
     ("--when-down k", "--when-down keep"),
-    ("--multicast re", "--multicast release repair"),
-    ("--name repair re", "--name repair release repair"),
-    ("--dry-run re", "--dry-run release repair"),
+    ("--multicast re", "--multicast release repair report"),
+    ("--name repair re", "--name repair release repair report"),
+    ("--dry-run re", "--dry-run release repair report"),
     ("repair --", "repair --dry-run --help --version"),
     ("repair re", "repair re"),
     ("flush --st", "flush --stale"),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from ..named_tuple import NamedTuple
-from ..settings.table import FLAGS, Flag, FlagWords, SettingsError
+from ..settings.table import FILES, FLAGS, Flag, FlagWords, SettingsError
 from ..text import Refusal, shown
 from .outcome import Outcome
 
@@ -38,7 +38,7 @@ class Command(NamedTuple):
     """What its words are called in the help. It is empty for a command that takes none."""
     completes: str = CONNECTIONS
     """What its words are: all CONNECTIONS that are known, those of the settings that can be
-    PREPARED, or those that something is STANDING for.
+    PREPARED, those that something is STANDING for, or FILES.
     """
     failed_status: int = 0
     """The exit status if it cannot be done, whatever the reason. 0: the one of the reason."""
@@ -92,6 +92,12 @@ def _status(call: Call) -> Outcome:
     from .status import status
 
     return status(call.connections, call.flags)
+
+
+def _report(call: Call) -> Outcome:
+    from .report import report
+
+    return report(call.connections, call.flags)
 
 
 def _check_config(call: Call) -> Outcome:
@@ -185,6 +191,16 @@ COMMANDS = {
             " event has left half done. It prints the commands that it stood for.",
             flags=("dry-run",),
             run=_repair,
+        ),
+        Command(
+            name="report",
+            help="Write a file about this host to send to somebody else. It has versions, settings,"
+            " status, history, rules, routes, links, nftables and charon's configuration. Keys and"
+            " passwords are left out. It prints what is in it. With FILE, that is the file.",
+            flags=("vici", "config", "dry-run"),
+            run=_report,
+            argument="FILE",
+            completes=FILES,
         ),
         Command(
             name="status",

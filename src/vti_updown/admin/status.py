@@ -59,6 +59,23 @@ def status(names: Collection[str], flags: FlagWords) -> Outcome:
     return Outcome(lines, status_of_lines=host.exit_status)
 
 
+class Screens(NamedTuple):
+    """What a person sees of all tunnels, from one look."""
+
+    overview: list[str]
+    details: list[str]
+
+
+def screens(flags: FlagWords) -> Screens:
+    """All that `status` shows, without colour. Raises Refusal if it cannot look."""
+    with _without_collection(), closing(Kernel()) as kernel:
+        seen = _seen(kernel, flags)
+    return Screens(
+        overview=status_text.overview(seen.host, seen.survey),
+        details=status_text.details(seen.host, seen.survey),
+    )
+
+
 @contextmanager
 def _without_collection() -> Iterator[None]:
     """Garbage collection looks through all that is read, again and again, and finds nothing."""
