@@ -243,7 +243,7 @@ def fill_records(machine: Machine, count: int) -> None:
     (file,) = glob.glob(f"{DIRECTORY}/*.sqlite")
     with contextlib.closing(sqlite3.connect(file)) as database:
         for table, row in (
-            ("reference", "NULL, charon, ?, 7, 7, ?, '', '', '', '', ''"),
+            ("reference", "NULL, charon, ?, 7, 7, ?, '', '', '', '', '', '', ''"),
             ("wish", "?, 1000, ?, '', NULL"),
             ("applied", "?, ?, 'link', NULL, NULL, 1, 1000, 0, NULL, NULL, 0"),
         ):

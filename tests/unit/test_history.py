@@ -392,6 +392,22 @@ def test_records_of_the_version_before_are_read(tmp_path):
     assert [each.verb for each in kept(copy)] == ["down-client"]
 
 
+def test_records_with_other_tables_are_set_aside(tmp_path):
+    """A version that was never released had that number, too. No event fails for it."""
+    directory = tmp_path / "records"
+    directory.mkdir(0o700)
+    version_5(directory / "1.sqlite")
+    with sqlite3.connect(directory / "1.sqlite") as database:
+        database.execute("ALTER TABLE reference ADD COLUMN log TEXT")
+    database.close()
+    with opened("1", str(directory)) as records:
+        assert records.is_damaged and records.is_fresh
+    with sqlite3.connect(directory / "1.sqlite.damaged") as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (5,)
+        assert database.execute("SELECT count(*) FROM reference").fetchone() == (3,)
+    database.close()
+
+
 def test_upgraded_records_have_what_new_ones_have(tmp_path):
     """Every table, index and trigger."""
     directory = tmp_path / "records"

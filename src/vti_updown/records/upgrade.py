@@ -30,7 +30,8 @@ def upgrade(
 ) -> bool:
     """Makes records of `version` those of `wanted`, all at once.
 
-    Returns False, with nothing changed, if it cannot. Raises DatabaseError.
+    Returns False, with nothing changed, if it cannot: they may be of a version that was never
+    released, whose tables are others. Raises DatabaseError.
     """
     steps = [UPGRADES.get(each) for each in range(version, wanted)]
     known = [step for step in steps if step is not None]
@@ -38,9 +39,15 @@ def upgrade(
         return False
     database.create_function("tunnel_of", 1, _tunnel_of)
     changes = "".join(known)
-    database.executescript(
-        f"BEGIN IMMEDIATE; {changes} {schema} PRAGMA user_version = {wanted}; COMMIT;"
-    )
+    script = f"BEGIN IMMEDIATE; {changes} {schema} PRAGMA user_version = {wanted}; COMMIT;"
+    try:
+        database.executescript(script)
+    except sqlite3.OperationalError as error:
+        if database.in_transaction:  # a disk that is full ends it
+            database.execute("ROLLBACK")
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            return False
+        raise
     return True
 
 
