@@ -17,8 +17,8 @@ BACK_TO_5 = """
 DROP TABLE history;
 DROP TABLE environment;
 DROP INDEX reference_tunnel;
-ALTER TABLE reference DROP COLUMN tunnel;
-ALTER TABLE reference DROP COLUMN log;
+ALTER TABLE reference RENAME COLUMN tunnel TO of_no_use;
+ALTER TABLE reference RENAME COLUMN log TO of_no_use_either;
 PRAGMA user_version = 5;
 """
 """Makes records of this version those of the version before the history."""
