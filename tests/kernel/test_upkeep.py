@@ -276,6 +276,7 @@ def no_room(request, machine):
         machine.run("sh", "-c", "dd if=/dev/zero of=/run/full bs=4k count=100 2>/dev/null")
     else:
         machine.run("touch", "/run/vti-updown")
+        machine.cannot_look = "a file is in the place of the records' folder"
     return machine
 
 
