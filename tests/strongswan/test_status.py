@@ -49,8 +49,10 @@ cat >/run/second.conf <<END
 charon {
     port = 1500
     port_nat_t = 14500
-    load_modular = no
-    load = random nonce kernel-netlink socket-default vici
+    load_modular = yes
+    plugins {
+        include /etc/strongswan.d/charon/*.conf
+    }
 }
 END
 STRONGSWAN_CONF=/run/second.conf exec /usr/lib/ipsec/charon
@@ -181,7 +183,9 @@ def test_each_of_two_charons_is_asked(site: Pair) -> None:
     moon = site.moon
     swanctl(moon, "--initiate", "--child", "gw")
     moon.start("unshare", "-m", "sh", "-c", SECOND_CHARON)
-    moon.until("test $(pgrep -xc charon) = 2 && sleep 2")
+    moon.until(
+        "test -S /proc/$(pgrep -xn charon)/root/run/charon.vici && test $(pgrep -xc charon) = 2"
+    )
     document = status(moon)
     assert [charon["answered"] for charon in document["charons"]] == [True, True]
     assert tunnels(document)["gw"]["sa"] == "up"
