@@ -71,6 +71,16 @@ def test_a_report_has_no_secret(
     assert "are left out, in " in told
 
 
+def test_a_link_of_a_container_leads_to_none_of_our_files(tmp_path: Path) -> None:
+    """Its root is where an absolute link begins, and what is named so holds secrets."""
+    etc = tmp_path / "root/etc"
+    etc.mkdir(parents=True)
+    (etc / "ours.conf").symlink_to("/etc/shadow")
+    (etc / "psk.conf").symlink_to("ipsec.secrets")
+    root = str(tmp_path / "root")
+    assert report._files(root, "/etc/*.conf") == [f"{root}/etc/shadow"]
+
+
 def test_nobody_else_may_read_it_and_it_takes_no_files_place(story: Story, file: Path) -> None:
     """It has names and addresses of the host."""
     written(story, file)

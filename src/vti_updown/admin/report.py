@@ -245,9 +245,13 @@ def _name_of_system() -> str:
 
 
 def _files(root: str, pattern: str) -> list[str]:
-    """The files of a pattern below a root, but for those that hold nothing but secrets."""
+    """The files of a pattern below a root, but for those that hold nothing but secrets.
+
+    A symbolic link of a container leads to what is below its root, and not to a file of ours.
+    """
     paths = sorted(glob.glob(f"{root}{pattern}"))
-    return [path for path in paths if "secret" not in os.path.basename(path)]
+    files = [charons.within(root, path.removeprefix(root)) for path in paths]
+    return [path for path in files if "secret" not in os.path.basename(path)]
 
 
 def _file(path: str) -> str:
