@@ -7,10 +7,10 @@ from typing import Any
 
 from ..named_tuple import NamedTuple
 from ..text import Refusal
+from .screen import COLUMNS
 
 VERSION = 1
 """Of the JSON. A new field does not change it. One that goes or means something else does."""
-COLUMNS = 80
 
 
 class Item(NamedTuple):

@@ -23,10 +23,10 @@ from ..records.storage import DIRECTORY
 from ..text import Refusal, shown
 from .charon_log import read_log
 from .outcome import Outcome
+from .screen import COLUMNS
 from .story import Outage, Story, stories
 from .why import Cause, causes
 
-COLUMNS = 80
 INDENT = "    "
 NO_BREAK = "\N{NO-BREAK SPACE}"
 """No line ends between a date and its time."""
