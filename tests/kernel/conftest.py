@@ -148,6 +148,10 @@ class Machine:
     def run(self, *words: str) -> str:
         return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False).stdout
 
+    def add_vti(self, name: str) -> None:
+        """Somebody else's VTI with the endpoints and the mark of the recorded event."""
+        self.run(*f"ip link add {name} type vti local 192.168.0.1 remote 192.168.0.2 key 2".split())
+
     def links(self) -> list[str]:
         """The names of the VTIs."""
         found = json.loads(sh("ip -j -d link show"))

@@ -61,22 +61,7 @@ def test_a_route_of_somebody_elses_is_told_before_it_is_left_alone(machine, expl
 
 def test_a_link_of_somebody_elses_is_told_before_it_is_borrowed(machine, explain):
     """It is used, and has no command of ours."""
-    machine.run(
-        *[
-            "ip",
-            "link",
-            "add",
-            "mine",
-            "type",
-            "vti",
-            "local",
-            "192.168.0.1",
-            "remote",
-            "192.168.0.2",
-            "key",
-            "2",
-        ]
-    )
+    machine.add_vti("mine")
     text = explain(*NET)
     assert "mine is it already, which somebody else made" in " ".join(text.split())
     assert "ip link add" not in text

@@ -365,20 +365,7 @@ def test_a_name_is_made_of_its_template(machine):
 @pytest.mark.parametrize("name", [(), ("--name", "mine")])
 def test_a_link_with_our_endpoints_is_borrowed_and_given_back(machine, name):
     """The administrator's own link is used, and neither changed nor deleted."""
-    machine.run(
-        "ip",
-        "link",
-        "add",
-        "mine",
-        "type",
-        "vti",
-        "local",
-        "192.168.0.1",
-        "remote",
-        "192.168.0.2",
-        "key",
-        "2",
-    )
+    machine.add_vti("mine")
     machine.run("ip", "link", "set", "mine", "up")
     machine.run("ip", "addr", "add", "10.3.0.9/32", "dev", "mine")
     before = machine.state()
@@ -814,20 +801,7 @@ def test_the_installed_hook_runs_from_charons_bare_environment(machine):
 @pytest.mark.parametrize("at", slow_but([1, 3], range(4)))
 def test_a_killed_up_leaves_nothing_on_a_borrowed_link(machine, monkeypatch, at, after):
     """After its down the administrator's link is as it was."""
-    machine.run(
-        "ip",
-        "link",
-        "add",
-        "mine",
-        "type",
-        "vti",
-        "local",
-        "192.168.0.1",
-        "remote",
-        "192.168.0.2",
-        "key",
-        "2",
-    )
+    machine.add_vti("mine")
     machine.run("ip", "link", "set", "mine", "up")
     before = machine.state()
     with monkeypatch.context() as patch:
@@ -841,20 +815,7 @@ def test_a_killed_up_leaves_nothing_on_a_borrowed_link(machine, monkeypatch, at,
 @pytest.mark.parametrize("at", slow_but([1], range(3)))
 def test_a_borrowed_link_is_cleared_by_a_later_event(machine, monkeypatch, at):
     """What could not be taken from it stays on record."""
-    machine.run(
-        "ip",
-        "link",
-        "add",
-        "mine",
-        "type",
-        "vti",
-        "local",
-        "192.168.0.1",
-        "remote",
-        "192.168.0.2",
-        "key",
-        "2",
-    )
+    machine.add_vti("mine")
     machine.run("ip", "link", "set", "mine", "up")
     before = machine.state()
     machine.up(*NET)

@@ -189,20 +189,7 @@ def test_an_address_that_another_link_has_stays_there(machine, prefix):
 @pytest.mark.parametrize("prefix", [32, 24])
 def test_an_address_that_a_borrowed_link_has_stays_there(machine, prefix):
     """It was there before us, so our down leaves it."""
-    machine.run(
-        "ip",
-        "link",
-        "add",
-        "mine",
-        "type",
-        "vti",
-        "local",
-        "192.168.0.1",
-        "remote",
-        "192.168.0.2",
-        "key",
-        "2",
-    )
+    machine.add_vti("mine")
     machine.run(
         "sh",
         "-c",

@@ -242,20 +242,7 @@ def test_flush_takes_unrecorded_objects_and_leaves_strangers(machine, command):
 
 def test_flush_returns_a_borrowed_link(machine, command):
     """It is left as it was before."""
-    machine.run(
-        "ip",
-        "link",
-        "add",
-        "mine",
-        "type",
-        "vti",
-        "local",
-        "192.168.0.1",
-        "remote",
-        "192.168.0.2",
-        "key",
-        "2",
-    )
+    machine.add_vti("mine")
     machine.run("ip", "link", "set", "mine", "up")
     before = machine.state()
     machine.up(*NET)
